@@ -1,0 +1,160 @@
+# Petals for a datacenter region.  `make help` lists what can be done.
+
+BUILD   ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
+VERSION := 0.1.0
+
+# Who may include whom; `make tidy` rejects the rest.  A folder may always
+# include itself.
+USES_dataplane/base :=
+USES_dataplane      := dataplane/base
+USES_compute        := dataplane/base compute/model compute/text compute/cpu
+USES_compute/model  := dataplane/base
+USES_compute/text   := dataplane/base compute/model
+USES_compute/cpu    := dataplane/base compute compute/model
+USES_control        := dataplane/base dataplane compute compute/model compute/text
+USES_tools          := dataplane/base dataplane compute compute/model compute/text compute/cpu control
+LAYERS := dataplane/base dataplane compute compute/model compute/text compute/cpu control tools
+
+PROGRAMS := petals-directory petals-server petals-gateway petalsctl petals-bench petals-sim
+
+LIBS     := -luring -ljansson -lmicrohttpd -lsqlite3 -lpcre2-8 -lutf8proc -lcurl -ldl -lpthread -lm
+
+# One build folder per variant; the variants differ only in these flags.
+#   release   what operators run
+#   asan      tests under AddressSanitizer and UBSan, faults injectable
+#   tsan      tests under ThreadSanitizer, faults injectable
+FLAGS_release := -O2
+FLAGS_asan    := -O1 -DPETALS_FAULTS -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+FLAGS_tsan    := -O1 -DPETALS_FAULTS -fsanitize=thread
+
+# No contraction: a*b+c is one FMA only where the source says fmaf(), so every
+# path of a kernel computes the same bits.
+CFLAGS_ALL := -std=gnu11 -D_GNU_SOURCE -I. -g -pthread -MMD -MP \
+	-DPETALS_VERSION='"$(VERSION)"' -ffp-contract=off -fno-math-errno \
+	-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wvla -Wno-unused-parameter -Werror
+
+# Kernels compiled for one instruction set; chosen at run time.
+ISA_avx2   := -mavx2 -mfma -mf16c
+ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16 -mfma -mf16c -mprefer-vector-width=512
+isa = $(if $(filter %_avx512.c,$1),$(ISA_avx512),$(if $(filter %_avx2.c,$1),$(ISA_avx2)))
+
+LIB_SOURCES  := $(sort $(wildcard $(addsuffix /*.c,$(filter-out tools,$(LAYERS)))))
+TOOL_SOURCES := $(patsubst petals-%,tools/%.c,$(patsubst petalsctl,tools/ctl.c,$(PROGRAMS)))
+# A program is tools/NAME.c and tools/NAME_*.c; the rest of tools/ is every program's.
+TOOL_PARTS   := $(sort $(wildcard $(TOOL_SOURCES:%.c=%_*.c)))
+TOOL_SHARED  := $(filter-out $(TOOL_SOURCES) $(TOOL_PARTS),$(sort $(wildcard tools/*.c)))
+TEST_SUPPORT := tests/main.c $(sort $(wildcard tests/support/*.c))
+TEST_SOURCES := $(sort $(shell find tests -name '*_test.c'))
+FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*_fuzz.c))
+
+.PHONY: all help demo test check tidy bench install uninstall clean setup fuzz scan man
+.DEFAULT_GOAL := all
+
+# In two steps, so that nothing is compiled before its packages are there; on
+# every core unless -j says otherwise.
+all: setup ## build every program into build/bin
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) programs
+
+.PHONY: programs objects
+programs: $(addprefix $(BUILD)/bin/,$(PROGRAMS))
+# What `make scan` reads.
+objects: $(BUILD)/release/libpetals.a $(patsubst %.c,$(BUILD)/release/%.o,$(wildcard tools/*.c))
+
+help: ## list what can be made
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install the packages a build needs (Debian, as root or through sudo)
+	@tools/setup.sh build
+
+demo: all ## chat with SmolLM2 over three servers, kill one, see the same tokens
+	@tools/demo.sh
+
+test: setup ## install, build and run every test
+	@tools/setup.sh test
+	@tests/run.sh
+
+check: setup tidy ## tidy, every test under ASan+UBSan and TSan, scan-build
+	@tools/setup.sh check
+	@tests/run.sh --variants "asan tsan"
+	@$(MAKE) --no-print-directory scan
+
+tidy: ## check layers, lengths, banned words and calls
+	@tools/tidy.sh
+
+fuzz: ## build the libFuzzer fuzzers and run each one for FUZZ_RUNS inputs
+	@tools/setup.sh check
+	@tests/fuzz/run.sh
+
+scan: ## clang's static analyser over every source
+	@tools/setup.sh check
+	@tools/scan.sh
+
+bench: all ## measure this machine and append to the diary (tools/diary.md)
+	@tools/bench.sh
+
+# V=1 shows whole command lines.
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-4s %s\n' '$1' '$(@:$(BUILD)/%=%)')
+
+# One set of pattern rules per variant.
+define variant_rules
+# Tests find their data from wherever they are started.
+$(BUILD)/$1/tests/main.o: private CFLAGS_ALL += -DPETALS_ROOT='"$(CURDIR)"'
+
+$(BUILD)/$1/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(call say,CC)
+	$$Q$$(CC) $$(CFLAGS_ALL) $$(FLAGS_$1) $$(CFLAGS) $$(call isa,$$<) -c -o $$@ $$<
+
+$(BUILD)/$1/libpetals.a: $$(patsubst %.c,$(BUILD)/$1/%.o,$$(LIB_SOURCES))
+	@rm -f $$@
+	$$(call say,AR)
+	$$Qar rcs $$@ $$^
+
+$(BUILD)/$1/tests/%_test: $(BUILD)/$1/tests/%_test.o $$(patsubst %.c,$(BUILD)/$1/%.o,$$(TEST_SUPPORT) $$(TOOL_SHARED)) $(BUILD)/$1/libpetals.a
+	$$(call say,LINK)
+	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -rdynamic -o $$@ $$^ -lcmocka $$(LIBS)
+
+$(BUILD)/$1/fuzz/%_fuzz: $(BUILD)/$1/tests/fuzz/%_fuzz.o $(BUILD)/$1/tests/fuzz/driver.o $(BUILD)/$1/libpetals.a
+	@mkdir -p $$(@D)
+	$$(call say,LINK)
+	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
+
+.PHONY: tests-$1
+tests-$1: $$(patsubst tests/%.c,$(BUILD)/$1/tests/%,$$(TEST_SOURCES)) $$(patsubst tests/fuzz/%.c,$(BUILD)/$1/fuzz/%,$$(FUZZ_SOURCES))
+-include $$(patsubst %.c,$(BUILD)/$1/%.d,$$(LIB_SOURCES) $$(TOOL_SOURCES) $$(TOOL_PARTS) $$(TOOL_SHARED) $$(TEST_SUPPORT) $$(TEST_SOURCES) $$(FUZZ_SOURCES) tests/fuzz/driver.c)
+endef
+$(foreach v,release asan tsan,$(eval $(call variant_rules,$v)))
+
+# program, stem of its sources
+define program_rule
+$(BUILD)/bin/$1: $$(patsubst %.c,$(BUILD)/release/%.o,tools/$2.c $$(filter tools/$2_%,$$(TOOL_PARTS)) $$(TOOL_SHARED)) $(BUILD)/release/libpetals.a
+	@mkdir -p $$(@D)
+	$$(call say,LINK)
+	$$Q$$(CC) $$(FLAGS_release) $$(LDFLAGS) -rdynamic -o $$@ $$^ $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rule,$p,$(patsubst petals-%,%,$(patsubst petalsctl,ctl,$p)))))
+
+man: all ## write the man pages into build/man
+	@mkdir -p $(BUILD)/man/man1
+	@for p in $(PROGRAMS); do $(BUILD)/bin/$$p --man >$(BUILD)/man/man1/$$p.1; done
+
+install: all man ## install programs and man pages under DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 $(BUILD)/man/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+
+uninstall: ## remove what `make install` put there
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS)) \
+	      $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(addsuffix .1,$(PROGRAMS)))
+
+clean: ## remove everything that was built
+	rm -rf $(BUILD)
+
+.SECONDARY:

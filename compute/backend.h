@@ -1,0 +1,131 @@
+/* backend.h - a device that runs blocks: one table of verbs per kind of device.
+ *
+ * A span holds the weights of blocks [first, end) laid out as the device's
+ * kernels want them, and the arena of KV cache pages.  An edge holds the
+ * embedding, the final norm and the LM head.  A batch lists the sequences
+ * that step together; rows are read from wherever they landed and written to
+ * wherever they leave from.
+ *
+ * The identity promise: an output row depends on its own sequence's rows
+ * alone, bit for bit: not on the other entries of the batch, not on how its
+ * rows were chunked, not on where the span was cut.  For the last, hidden states
+ * are rounded to `round` after every block, cut or not.
+ *
+ * Threads    Tables are constant.  One thread at a time uses a span; edges may
+ *            be read by any thread (edge_embed) but one at a time runs logits.
+ * Ownership  open / close in pairs; a span or edge dies before its device.  The model
+ *            must outlive span_open() only: weights are copied into the layout.
+ * Units      Rows and positions are tokens; _bytes.
+ * Errors     -ENOMEM, -ENOTSUP, -EINVAL, -EIO with a sentence (sizes, device, what to do).
+ */
+#ifndef PETALS_COMPUTE_BACKEND_H
+#define PETALS_COMPUTE_BACKEND_H
+
+#include "compute/model/model.h"
+#include "compute/row.h"
+#include "dataplane/base/buffer.h"
+#include "dataplane/base/error.h"
+
+enum compute_mode { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16, COMPUTE_INT8, COMPUTE_MODES };
+
+struct device;
+struct span;
+struct edge;
+
+struct device_options {
+	uint32_t index;                 /* cuda:N */
+	uint32_t threads;               /* CPU; 0: one per core the process may use */
+	enum compute_mode compute;
+};
+
+/* What load progress reports: bytes laid out so far, of how many. */
+struct load_progress {
+	void (*report)(void *ctx, uint64_t done_bytes, uint64_t total_bytes);
+	void *ctx;
+};
+
+struct span_options {
+	const struct model *model;
+	uint32_t first, end;            /* blocks hosted */
+	uint32_t page_tokens;           /* tokens of a KV page; a multiple of 16 */
+	uint64_t kv_bytes;              /* arena; rounded down to whole pages */
+	uint32_t rows_max;              /* of one batch */
+	uint32_t entries_max;
+	uint32_t tokens_max;            /* longest sequence */
+	enum row_encoding round;        /* ROW_F32: none */
+	struct load_progress progress;
+};
+
+struct span_info {
+	uint32_t first, end, hidden;
+	uint32_t pages, page_tokens;
+	uint64_t page_bytes;            /* of all blocks of the span */
+	uint64_t weight_bytes;          /* laid out */
+	uint64_t step_bytes;            /* weights read by a step of one row */
+	const char *compute;            /* "int8": what auto became */
+	const char *kind;               /* identity class: equal strings give equal bits,
+					 * "cpu/int8/f32" (device kind, mode, round) */
+};
+
+struct batch_entry {
+	const uint32_t *pages;          /* page table, covers position + rows */
+	uint32_t position;              /* tokens cached before this step */
+	uint32_t rows;
+	const void *in;                 /* rows x hidden, in_encoding */
+	void *out;                      /* last out_rows rows x hidden, out_encoding */
+	uint32_t out_rows;
+	enum row_encoding in_encoding, out_encoding;
+};
+
+struct batch {
+	struct batch_entry *entries;
+	uint32_t count;
+	uint32_t rows;                  /* summed */
+	uint32_t first, end;            /* blocks to run, within the span */
+};
+
+struct backend {
+	const char *name;               /* "cpu", "cuda" */
+	/* One line per device for `petalsctl devices`; count, or -errno. */
+	int (*list)(struct buffer *out, bool json);
+	int (*device_open)(struct device **out, const struct device_options *o,
+			   struct error *e);
+	void (*device_close)(struct device *d);
+	/* Lets the device read and write host memory in place (pins it). */
+	int (*host_register)(struct device *d, void *base, size_t bytes, struct error *e);
+	void (*host_unregister)(struct device *d, void *base);
+
+	int (*span_open)(struct span **out, struct device *d, const struct span_options *o,
+			 struct error *e);
+	void (*span_close)(struct span *s);
+	const struct span_info *(*span_info)(const struct span *s);
+	/* Queues a batch; entries and rows stay valid until span_wait() returned. */
+	int (*span_submit)(struct span *s, const struct batch *b);
+	int (*span_wait)(struct span *s);
+	/* Copies page contents within the arena, and out of and into host memory. */
+	void (*page_copy)(struct span *s, uint32_t to, uint32_t from);
+	void (*page_export)(struct span *s, uint32_t page, void *out);
+	void (*page_import)(struct span *s, uint32_t page, const void *in);
+
+	int (*edge_open)(struct edge **out, struct device *d, const struct model *m,
+			 uint32_t rows_max, struct load_progress progress, struct error *e);
+	void (*edge_close)(struct edge *g);
+	uint64_t (*edge_bytes)(const struct edge *g);
+	/* Embeds tokens at positions position, position + 1, ...; out is rows x hidden
+	 * f32 (embedding norm, learned positions and projections applied).
+	 */
+	void (*edge_embed)(const struct edge *g, const uint32_t *tokens, uint32_t rows,
+			   uint32_t position, float *out);
+	/* rows x hidden f32 to rows x vocabulary logits (final norm included). */
+	int (*edge_logits)(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
+};
+
+/* The CPU backend, built in. */
+extern const struct backend backend_cpu;
+
+/* "cpu", "cuda:0": finds the backend and the device index. */
+int backend_find(const char *device, const struct backend **out, uint32_t *index,
+		 struct error *e);
+const char *compute_mode_name(enum compute_mode m);
+
+#endif

@@ -1,0 +1,189 @@
+/* device.c - opens the CPU as a device, and the table that makes it a backend. */
+#include "compute/cpu/device.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/base/memory.h"
+
+enum { NAME_BYTES = 96, THREADS_MAX = 1024 };
+
+/* Cores this process may use. */
+static uint32_t cores(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return 1;
+	return (uint32_t)MAX(CPU_COUNT(&set), 1);
+}
+
+/* "AMD EPYC 9554", without characters that JSON would have to escape. */
+static void processor_name(char *out)
+{
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char line[256];
+
+	snprintf(out, NAME_BYTES, "processor");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *value = strchr(line, ':');
+
+		if (!value || strncmp(line, "model name", 10) != 0)
+			continue;
+		snprintf(out, NAME_BYTES, "%.*s", NAME_BYTES - 1, value + 2);
+		break;
+	}
+	if (f)
+		(void)fclose(f);
+	for (char *c = out; *c; c++)
+		if (*c < ' ' || *c == '"' || *c == '\\')
+			*c = *c == '\n' ? '\0' : ' ';
+}
+
+static int cpu_list(struct buffer *out, bool json)
+{
+	char name[NAME_BYTES];
+
+	processor_name(name);
+	buffer_printf(out, json ? "{\"device\":\"cpu\",\"name\":\"%s\",\"cores\":%u,"
+				  "\"kernels\":\"%s\"}\n" :
+				  "cpu     %s, %u cores, %s kernels\n",
+		      name, cores(), kernels_name(kernels_best()));
+	return buffer_failed(out) < 0 ? buffer_failed(out) : 1;
+}
+
+static int cpu_device_open(struct device **out, const struct device_options *o, struct error *e)
+{
+	uint32_t threads = o->threads ? o->threads : cores();
+	struct device *d;
+	int rc;
+
+	*out = NULL;
+	if (threads > THREADS_MAX)
+		return error_set(e, -EINVAL, "%u threads were asked for; at most %d are possible",
+				 threads, THREADS_MAX);
+	d = mem_calloc(1, sizeof(*d));
+	if (!d)
+		return error_set(e, -ENOMEM, "out of memory for the cpu device");
+	rc = team_open(&d->team, threads);
+	if (rc < 0) {
+		mem_free(d);
+		return error_errno(e, rc, "cannot start %u compute threads", threads);
+	}
+	d->kernels = kernels_best();
+	d->compute = o->compute;
+	pthread_mutex_init(&d->busy, NULL);
+	*out = d;
+	return 0;
+}
+
+static void cpu_device_close(struct device *d)
+{
+	if (!d)
+		return;
+	pthread_mutex_destroy(&d->busy);
+	team_close(d->team);
+	mem_free(d);
+}
+
+bool device_use_path(struct device *d, enum cpu_path path)
+{
+	const struct kernels *k = kernels_path(path);
+
+	if (k)
+		d->kernels = k;
+	return k != NULL;
+}
+
+int device_mode(const struct device *d, const struct model *m, enum compute_mode *out,
+		struct error *e)
+{
+	enum dtype dtype = model_dtype(m);
+	bool bf16_pays = d->kernels == kernels_path(PATH_AVX512);
+
+	*out = d->compute;
+	if (d->compute == COMPUTE_INT8 && !dtype_is_quantised(dtype))
+		return error_set(e, -EINVAL, "%s stores its matrices as %s; --compute int8 needs a "
+				 "quantised checkpoint (q8_0, q4_0 or q4_1), use --compute auto, "
+				 "bf16 or f32", model_path(m), dtypes[dtype].name);
+	if (d->compute != COMPUTE_AUTO)
+		return 0;
+	if (dtype_is_quantised(dtype))
+		*out = COMPUTE_INT8;
+	else
+		*out = dtype != DTYPE_F32 && bf16_pays ? COMPUTE_BF16 : COMPUTE_F32;
+	return 0;
+}
+
+void device_enter(struct device *d, fenv_t *saved)
+{
+	pthread_mutex_lock(&d->busy);
+	fegetenv(saved);
+	kernels_thread_init();
+}
+
+void device_leave(struct device *d, const fenv_t *saved)
+{
+	fesetenv(saved);
+	pthread_mutex_unlock(&d->busy);
+}
+
+struct split {
+	void (*task)(void *ctx, uint32_t first, uint32_t end, uint32_t worker);
+	void *ctx;
+	uint32_t count, each;
+};
+
+static void split_task(void *ctx, uint32_t index, uint32_t worker)
+{
+	const struct split *s = ctx;
+	uint32_t first = index * s->each;
+
+	s->task(s->ctx, first, MIN(first + s->each, s->count), worker);
+}
+
+void device_split(struct device *d, uint32_t count, uint32_t each,
+		  void (*task)(void *ctx, uint32_t first, uint32_t end, uint32_t worker),
+		  void *ctx)
+{
+	struct split s = { task, ctx, count, each };
+
+	if (count <= each)
+		task(ctx, 0, count, 0);
+	else
+		team_run(d->team, (count + each - 1) / each, split_task, &s);
+}
+
+/* Host memory needs no preparation: the kernels read it where it is. */
+static int cpu_host_register(struct device *d, void *base, size_t bytes, struct error *e)
+{
+	return 0;
+}
+
+static void cpu_host_unregister(struct device *d, void *base)
+{
+}
+
+const struct backend backend_cpu = {
+	.name = "cpu",
+	.list = cpu_list,
+	.device_open = cpu_device_open,
+	.device_close = cpu_device_close,
+	.host_register = cpu_host_register,
+	.host_unregister = cpu_host_unregister,
+	.span_open = cpu_span_open,
+	.span_close = cpu_span_close,
+	.span_info = cpu_span_info,
+	.span_submit = cpu_span_submit,
+	.span_wait = cpu_span_wait,
+	.page_copy = cpu_page_copy,
+	.page_export = cpu_page_export,
+	.page_import = cpu_page_import,
+	.edge_open = cpu_edge_open,
+	.edge_close = cpu_edge_close,
+	.edge_bytes = cpu_edge_bytes,
+	.edge_embed = cpu_edge_embed,
+	.edge_logits = cpu_edge_logits,
+};

@@ -1,0 +1,233 @@
+/* linear.c - cuts matrix products into tasks and tiles, the same for every path.
+ *
+ * A task is a block of row tiles by a run of neighbouring panels.  Few rows (one tile,
+ * decode): the run is long, so that memory is read in sequence, and the runs
+ * are equal up to a panel.  Many rows: BLOCK_TILES row tiles pass over a panel
+ * while it is in the cache, in blocks of k if it is large, which changes nothing:
+ * sums go to memory and come back as they are.
+ */
+#include "compute/cpu/path.h"
+
+enum {
+	BLOCK_TILES = 8,
+	BLOCK_ROWS = BLOCK_TILES * TILE_ROWS,
+	SUMS_PANELS = 4,                /* panels of sums that a task keeps at a time */
+	RUN_BYTES = 256 << 10,          /* weights of a decode task, at most */
+	RUNS_PER_THREAD = 4,
+	ALONE_BYTES = 24 << 10,         /* weights not worth sharing out for a row */
+	K_BLOCK_BYTES = 4096,           /* of one operand row */
+};
+
+struct job {
+	const struct kernels *kernels;
+	const struct matrix *const *matrices;
+	const struct linear_out *outs;
+	uint32_t count;
+	const struct matrix *up;        /* gated: the partner of the one matrix */
+	enum activation_kind gate;
+	const uint8_t *operand;
+	uint32_t rows, columns;
+
+	uint32_t blocks, runs;          /* tasks = blocks x runs */
+	uint32_t panels;                /* of all matrices */
+};
+
+static uint32_t panels_of(const struct matrix *m)
+{
+	return (m->rows + PANEL - 1) / PANEL;
+}
+
+/* Item i's first of `total` when cut into `parts` as evenly as can be. */
+static uint32_t even_first(uint32_t total, uint32_t parts, uint32_t i)
+{
+	return i * (total / parts) + MIN(i, total % parts);
+}
+
+/* A block of row tiles and up to SUMS_PANELS panels of one matrix. */
+struct piece {
+	uint32_t first_tile, end_tile;
+	uint32_t first_row, end_row;
+	uint32_t first_panel, panels;
+};
+
+/* Panel i of a piece over steps [step, end): sums is [row of block][PANEL].  The last of
+ * several passes over a panel fetches the next one.
+ */
+static void run_panel(const struct job *j, const struct matrix *m, const struct piece *p,
+		      uint32_t i, uint32_t step, uint32_t end, float *sums)
+{
+	enum panel_format f = m->format;
+	uint32_t steps = steps_of(f, j->columns), row_bytes = operand_step_bytes(f);
+	size_t step_bytes = panel_step_bytes(f);
+	const uint8_t *w = (const uint8_t *)m->panels +
+			   ((uint64_t)(p->first_panel + i) * steps + step) * step_bytes;
+
+	for (uint32_t t = p->first_tile; t < p->end_tile; t++) {
+		uint32_t first = row_tile_first(j->rows, t);
+		uint32_t rows = row_tile_first(j->rows, t + 1) - first;
+		uint64_t x = ((uint64_t)first * steps + (uint64_t)step * rows) * row_bytes;
+		bool last = t > p->first_tile && t + 1 == p->end_tile;
+		struct tile tile = {
+			.w = { w, w + step_bytes / 2 },
+			.w_bytes = step_bytes,
+			.x = j->operand + x,
+			.sums = sums + (size_t)(first - p->first_row) * PANEL,
+			.sums_stride = PANEL,
+			.steps = end - step,
+			.first = step == 0,
+			.ahead_bytes = last ? steps * step_bytes : 0,
+		};
+
+		j->kernels->tile[f][rows - 1](&tile);
+	}
+}
+
+/* sums is [panel][row of block][PANEL]. */
+static void run_matrix(const struct job *j, const struct matrix *m, const struct piece *p,
+		       float *sums)
+{
+	uint32_t steps = steps_of(m->format, j->columns), block = steps;
+
+	if (p->end_tile - p->first_tile > 1)
+		block = MAX(K_BLOCK_BYTES / operand_step_bytes(m->format), 1);
+	for (uint32_t step = 0; step < steps; step += block)
+		for (uint32_t i = 0; i < p->panels; i++)
+			run_panel(j, m, p, i, step, MIN(steps, step + block),
+				  sums + (size_t)i * BLOCK_ROWS * PANEL);
+}
+
+static void finish_piece(const struct job *j, const struct matrix *m, const struct linear_out *o,
+			 const struct piece *p, const float *sums, const float *up_sums)
+{
+	for (uint32_t i = 0; i < p->panels; i++) {
+		uint32_t n = (p->first_panel + i) * PANEL;
+		struct finish f = {
+			.sums = sums + (size_t)i * BLOCK_ROWS * PANEL,
+			.up_sums = up_sums ? up_sums + (size_t)i * BLOCK_ROWS * PANEL : NULL,
+			.bias = m->bias ? m->bias + n : NULL,
+			.up_bias = j->up && j->up->bias ? j->up->bias + n : NULL,
+			.rows = p->end_row - p->first_row,
+			.n = MIN(m->rows - n, PANEL),
+			.out = o->out + (size_t)p->first_row * o->out_stride + n,
+			.out_stride = o->out_stride,
+			.add = o->add ? o->add + (size_t)p->first_row * o->add_stride + n : NULL,
+			.add_stride = o->add_stride,
+			.act = o->act,
+			.gate = j->gate,
+		};
+
+		j->kernels->finish(&f);
+	}
+}
+
+/* Panels [first, end) of matrix i for one block of rows. */
+static void run_panels(const struct job *j, uint32_t i, uint32_t first, uint32_t end,
+		       struct piece *p)
+{
+	alignas(64) float sums[SUMS_PANELS * BLOCK_ROWS * PANEL];
+	uint32_t most = j->up ? SUMS_PANELS / 2 : SUMS_PANELS;
+	float *up_sums = j->up ? sums + (SUMS_PANELS / 2) * BLOCK_ROWS * PANEL : NULL;
+
+	if (p->end_tile - p->first_tile == 1)
+		most = 1;               /* nothing to keep in a cache */
+	for (; first < end; first += p->panels) {
+		p->first_panel = first;
+		p->panels = MIN(end - first, most);
+		run_matrix(j, j->matrices[i], p, sums);
+		if (j->up)
+			run_matrix(j, j->up, p, up_sums);
+		finish_piece(j, j->matrices[i], &j->outs[i], p, sums, up_sums);
+	}
+}
+
+static void run_task(void *ctx, uint32_t index, uint32_t worker)
+{
+	const struct job *j = ctx;
+	uint32_t block = index / j->runs, run = index % j->runs, tiles = row_tiles(j->rows);
+	uint32_t first = even_first(j->panels, j->runs, run);
+	uint32_t end = even_first(j->panels, j->runs, run + 1), before = 0;
+	struct piece p = {
+		.first_tile = even_first(tiles, j->blocks, block),
+		.end_tile = even_first(tiles, j->blocks, block + 1),
+	};
+
+	p.first_row = row_tile_first(j->rows, p.first_tile);
+	p.end_row = row_tile_first(j->rows, p.end_tile);
+	for (uint32_t i = 0; i < j->count; i++) {
+		uint32_t panels = panels_of(j->matrices[i]);
+		uint32_t from = MAX(first, before), to = MIN(end, before + panels);
+
+		if (from < to)
+			run_panels(j, i, from - before, to - before, &p);
+		before += panels;
+	}
+}
+
+/* How many runs of panels: enough to share evenly, none too long. */
+static uint32_t choose_runs(const struct job *j, uint32_t threads, uint64_t bytes)
+{
+	uint32_t tasks = threads * RUNS_PER_THREAD, runs;
+
+	if (threads == 1 && j->blocks == 1)
+		return 1;
+	if (j->blocks > 1)              /* sums of a run stay in the cache */
+		return MIN(j->panels, MAX((j->panels + SUMS_PANELS - 1) / SUMS_PANELS,
+					  (tasks + j->blocks - 1) / j->blocks));
+	if (bytes * j->rows <= ALONE_BYTES)
+		return 1;
+	runs = (uint32_t)MIN(bytes / RUN_BYTES, UINT32_MAX / 2);
+	return MIN(j->panels, MAX(runs / threads * threads, tasks));
+}
+
+static void run_job(struct job *j, struct team *t)
+{
+	uint64_t bytes = 0;
+
+	if (j->rows == 0)
+		return;
+	j->columns = j->matrices[0]->columns;
+	for (uint32_t i = 0; i < j->count; i++) {
+		const struct matrix *m = j->matrices[i];
+
+		assert(m->columns == j->columns);
+		assert(step_elements(m->format) == step_elements(j->matrices[0]->format));
+		j->panels += panels_of(m);
+		bytes += matrix_bytes(m->format, m->rows, m->columns) * (j->up ? 2 : 1);
+	}
+	j->blocks = (row_tiles(j->rows) + BLOCK_TILES - 1) / BLOCK_TILES;
+	j->runs = choose_runs(j, team_threads(t), bytes);
+	team_run(t, j->blocks * j->runs, run_task, j);
+}
+
+void linear_many(const struct kernels *k, struct team *t, const struct matrix *const *m,
+		 const struct linear_out *o, uint32_t count, const void *operand, uint32_t rows)
+{
+	struct job j = {
+		.kernels = k, .matrices = m, .outs = o, .count = count,
+		.operand = operand, .rows = rows,
+	};
+
+	assert(count > 0);
+	run_job(&j, t);
+}
+
+void linear(const struct kernels *k, struct team *t, const struct matrix *m,
+	    const void *operand, uint32_t rows, const struct linear_out *o)
+{
+	linear_many(k, t, &m, o, 1, operand, rows);
+}
+
+void linear_gated(const struct kernels *k, struct team *t, const struct matrix *gate,
+		  const struct matrix *up, const void *operand, uint32_t rows,
+		  enum activation_kind act, float *out, uint32_t out_stride)
+{
+	const struct linear_out o = { .out = out, .out_stride = out_stride };
+	struct job j = {
+		.kernels = k, .matrices = &gate, .outs = &o, .count = 1, .up = up,
+		.gate = act, .operand = operand, .rows = rows,
+	};
+
+	assert(gate->rows == up->rows && gate->columns == up->columns);
+	assert(step_elements(gate->format) == step_elements(up->format));
+	run_job(&j, t);
+}

@@ -1,0 +1,131 @@
+/* edge_batch.c - owns the queue of edge jobs and the logits buffer they share.
+ */
+#include "compute/edge_batch.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/base/memory.h"
+
+struct edge_batch {
+	const struct backend *backend;
+	struct edge *edge;
+	uint32_t vocabulary, hidden, rows_max;
+	struct edge_job *first, *last;
+	float *rows;                    /* (rows_max, hidden) */
+	float *logits;                  /* (rows_max, vocabulary) */
+};
+
+int edge_batch_open(struct edge_batch **out, const struct backend *backend, struct edge *edge,
+		    uint32_t vocabulary, uint32_t hidden, uint32_t rows_max)
+{
+	struct edge_batch *b = mem_calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	*b = (struct edge_batch){
+		.backend = backend, .edge = edge, .vocabulary = vocabulary,
+		.hidden = hidden, .rows_max = rows_max,
+	};
+	b->rows = mem_aligned(64, align_up((uint64_t)rows_max * hidden * sizeof(float), 64));
+	b->logits = mem_aligned(64, align_up((uint64_t)rows_max * vocabulary * sizeof(float), 64));
+	if (!b->rows || !b->logits) {
+		edge_batch_close(b);
+		return -ENOMEM;
+	}
+	*out = b;
+	return 0;
+}
+
+void edge_batch_close(struct edge_batch *b)
+{
+	if (!b)
+		return;
+	assert(!b->first);
+	mem_free(b->rows);
+	mem_free(b->logits);
+	mem_free(b);
+}
+
+static void submit(void *ctx, void *job)
+{
+	struct edge_batch *b = ctx;
+	struct edge_job *j = job;
+
+	j->next = NULL;
+	j->done = 0;
+	j->status = 0;
+	if (b->last)
+		b->last->next = j;
+	else
+		b->first = j;
+	b->last = j;
+}
+
+/* Rows of the queue's head jobs that fit one pass over the head; their number. */
+static uint32_t gather(struct edge_batch *b)
+{
+	uint32_t rows = 0;
+
+	for (const struct edge_job *j = b->first; j && rows < b->rows_max; j = j->next) {
+		uint32_t take = MIN(j->count - j->done, b->rows_max - rows);
+
+		if (j->kind == EDGE_EMBED)
+			continue;
+		memcpy(b->rows + (uint64_t)rows * b->hidden,
+		       j->rows + (uint64_t)j->done * b->hidden,
+		       (uint64_t)take * b->hidden * sizeof(float));
+		rows += take;
+	}
+	return rows;
+}
+
+/* One job's share of the logits, `rows` of them at most; how many it took. */
+static uint32_t choose(struct edge_batch *b, struct edge_job *j, float *logits, uint32_t rows)
+{
+	uint32_t take = MIN(j->count - j->done, rows);
+
+	if (j->kind == EDGE_NEXT) {
+		sampler_next(j->sampler, logits, j->choices);
+		b->backend->edge_embed(b->edge, &j->choices->token, 1, j->position, j->embedded);
+	} else {
+		for (uint32_t i = 0; i < take; i++)
+			sampler_score(j->sampler, logits + (uint64_t)i * b->vocabulary,
+				      j->tokens[j->done + i], &j->choices[j->done + i]);
+	}
+	j->done += take;
+	return take;
+}
+
+static bool turn(void *ctx, void (*done)(void *done_ctx, void *job), void *done_ctx)
+{
+	struct edge_batch *b = ctx;
+	uint32_t rows = gather(b), used = 0;
+	int rc = rows ? b->backend->edge_logits(b->edge, b->rows, rows, b->logits) : 0;
+
+	for (struct edge_job **at = &b->first, *j; (j = *at);) {
+		if (j->kind == EDGE_EMBED) {
+			b->backend->edge_embed(b->edge, j->tokens, j->count, j->position,
+					       j->embedded);
+			j->done = j->count;
+		} else if (rc < 0) {
+			j->status = rc;
+			j->done = j->count;
+		} else if (used < rows) {
+			used += choose(b, j, b->logits + (uint64_t)used * b->vocabulary,
+				       rows - used);
+		}
+		if (j->done < j->count) {
+			at = &j->next;
+			continue;
+		}
+		*at = j->next;
+		done(done_ctx, j);
+	}
+	b->last = b->first;
+	while (b->last && b->last->next)
+		b->last = b->last->next;
+	return b->first != NULL;
+}
+
+const struct runner_table edge_batch_table = { submit, turn };

@@ -1,0 +1,307 @@
+/* session_repair.c - owns a session's route: finding hops for uncovered blocks, opening them,
+ * telling each survivor who comes after it now.
+ *
+ * Repair is one comparison, made again after every event: each sender of a boundary (the
+ * client, or a hop) must know the epoch of the boundary after it.  Where what it was told
+ * differs, it is told: in the OPEN of a new hop, in a REROUTE of a surviving one, and for the
+ * client's own boundary by aiming it anew.  Replacing the hops of a lost span raises the
+ * epochs of the boundaries around them, and the rest follows.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/session_private.h"
+#include "dataplane/base/log.h"
+
+enum { RETRY_NS = 20 * 1000 * 1000 };
+
+void session_slot_lost(struct session *s, struct slot *slot, const char *reason,
+		       uint64_t ban_ns)
+{
+	struct sessions *t = s->table;
+	struct warm *warm = warm_find(t, slot->hop.server);
+	uint64_t now = node_now(t->options.node);
+
+	if (slot->state == SLOT_LOST)
+		return;
+	snprintf(s->reason, sizeof(s->reason), "%s", reason);
+	log_info("session", "%016llx: hop %u of %u (%s, blocks [%u,%u)) lost: %s",
+		 (unsigned long long)s->id, (unsigned)(slot - s->slots) + 1, s->slot_count,
+		 slot->hop.address.text, slot->hop.first, slot->hop.end, reason);
+	counters_add(t->counters, SESSIONS_REPAIRS,
+		     counters_series(t->counters, SESSIONS_REPAIRS, slot->leaving ? "leaving" :
+				     s->opened ? "lost" : "not opened"), 1);
+	if (warm)
+		warm->banned_until_ns = MAX(warm->banned_until_ns, now + ban_ns);
+	if (s->opened && !s->repair_started_ns)
+		s->repair_started_ns = now;
+	if (slot->expected)
+		node_expect(t->options.node, slot->peer, -1);
+	slot->expected = false;
+	slot->state = SLOT_LOST;
+	if (s->told_epoch == s->slots[0].epoch && slot == s->slots && s->out)
+		boundary_untarget(s->out);
+	s->retry_ns = now;
+}
+
+void session_drop_slot(struct session *s, struct slot *slot)
+{
+	struct node *n = s->table->options.node;
+	struct warm *warm = warm_find(s->table, slot->hop.server);
+	const struct frame close = {
+		.type = WIRE_CLOSE, .session = s->id, .epoch = s->epoch,
+	};
+
+	if (slot->peer) {
+		/* A hop that only seemed lost must not keep our pages. */
+		if (slot->state != SLOT_NEW && node_is_up(n, slot->peer))
+			node_send(n, slot->peer, &close, NULL);
+		node_unlink(n, slot->peer);
+	}
+	if (warm && warm->routed)
+		warm->routed--;
+	*slot = (struct slot){ 0 };
+}
+
+static uint32_t query_rtt(void *ctx, const struct member *m)
+{
+	struct session *s = ctx;
+	struct warm *warm = warm_find(s->table, m->id);
+	struct transport *t = node_transport(s->table->options.node);
+
+	return warm && warm->peer ? (uint32_t)(transport_rtt_ns(t, warm->peer) / NS_PER_US) : 0;
+}
+
+static bool query_excluded(void *ctx, const struct member *m)
+{
+	struct session *s = ctx;
+	struct warm *warm = warm_find(s->table, m->id);
+
+	for (uint32_t i = 0; i < s->slot_count; i++)
+		if (s->slots[i].hop.server == m->id && s->slots[i].state != SLOT_LOST)
+			return true;
+	return warm && warm->banned_until_ns > node_now(s->table->options.node);
+}
+
+static uint32_t query_pending(void *ctx, const struct member *m)
+{
+	struct session *s = ctx;
+	struct warm *warm = warm_find(s->table, m->id);
+
+	return warm && warm->routed > m->load.sessions ? warm->routed - m->load.sessions : 0;
+}
+
+static int find_route(struct session *s, uint32_t first, uint32_t end, struct route *route)
+{
+	const struct sessions_options *o = &s->table->options;
+	const struct route_query query = {
+		.view = directory_client_view(o->directory),
+		.fingerprint = o->fingerprint,
+		.kind = s->kind[0] ? s->kind : o->kind,
+		.first = first, .end = end,
+		.rtt_us = query_rtt, .excluded = query_excluded, .pending = query_pending,
+		.ctx = s,
+	};
+	char missing[WIRE_REASON_BYTES - 32];
+	int rc = route_find(&query, route, missing, sizeof(missing));
+
+	if (rc < 0)
+		snprintf(s->reason, sizeof(s->reason), "no server covers blocks %s", missing);
+	return rc;
+}
+
+/* "cpu/int8/f32": the last part names the encoding of rows between blocks. */
+static int kind_encoding(const char *kind, enum wire_encoding *out)
+{
+	const char *slash = strrchr(kind, '/');
+
+	for (int i = WIRE_F32; slash && i < WIRE_TOKENS; i++) {
+		if (strcmp(slash + 1, wire_encoding_name(i)) == 0) {
+			*out = i;
+			return 0;
+		}
+	}
+	return -EPROTO;
+}
+
+/* The identity class of the first route binds the session: its rows' encoding and where
+ * replacements may come from.
+ */
+static int bind_kind(struct session *s, const struct route *route)
+{
+	const struct sessions_options *o = &s->table->options;
+	const struct member *m = view_find(directory_client_view(o->directory),
+					   route->hops[0].server);
+	struct boundary_options boundary = {
+		.node = o->node, .session = s->id, .width = o->hidden,
+		.chunk_rows = o->chunk_rows,
+	};
+
+	if (s->kind[0])
+		return 0;
+	if (!m || kind_encoding(m->kind, &boundary.encoding) < 0)
+		return -EPROTO;
+	snprintf(s->kind, sizeof(s->kind), "%s", m->kind);
+	return boundary_open(&s->out, &boundary);
+}
+
+/* Puts the hops of `route` in the place of slots [at, at + lost). */
+static void replace_slots(struct session *s, uint32_t at, uint32_t lost,
+			  const struct route *route)
+{
+	struct sessions *t = s->table;
+	uint32_t after = s->slot_count - at - lost;
+
+	for (uint32_t i = at; i < at + lost; i++)
+		session_drop_slot(s, &s->slots[i]);
+	memmove(&s->slots[at + route->count], &s->slots[at + lost], after * sizeof(s->slots[0]));
+	s->slot_count = at + route->count + after;
+	for (uint32_t i = 0; i < route->count; i++) {
+		struct slot *slot = &s->slots[at + i];
+		struct warm *warm = warm_find(t, route->hops[i].server);
+
+		*slot = (struct slot){
+			.hop = route->hops[i], .epoch = ++s->epoch, .since = s->position,
+		};
+		if (warm)
+			warm->routed++;
+	}
+	if (after)
+		s->slots[at + route->count].epoch = ++s->epoch;
+}
+
+/* A hop that drains is given up once another can take its blocks. */
+static void retire_leaving(struct session *s)
+{
+	struct route route;
+
+	for (uint32_t i = 0; i < s->slot_count; i++) {
+		struct slot *slot = &s->slots[i];
+
+		if (slot->leaving && slot->state != SLOT_LOST &&
+		    find_route(s, slot->hop.first, slot->hop.end, &route) == 0)
+			session_slot_lost(s, slot, "it is draining", s->table->options.ban_ns);
+	}
+}
+
+bool session_find_hops(struct session *s)
+{
+	struct route route;
+	uint32_t at = 0;
+
+	retire_leaving(s);
+	if (s->slot_count == 0) {
+		if (find_route(s, 0, s->table->options.blocks, &route) < 0 ||
+		    bind_kind(s, &route) < 0)
+			goto later;
+		replace_slots(s, 0, 0, &route);
+	}
+	while (at < s->slot_count) {
+		uint32_t end = at;
+
+		while (end < s->slot_count && s->slots[end].state == SLOT_LOST)
+			end++;
+		if (end == at) {
+			at++;
+			continue;
+		}
+		if (find_route(s, s->slots[at].hop.first, s->slots[end - 1].hop.end, &route) < 0 ||
+		    s->slot_count - (end - at) + route.count > ROUTE_HOPS_MAX)
+			goto later;
+		replace_slots(s, at, end - at, &route);
+		at += route.count;
+	}
+	return true;
+later:
+	s->retry_ns = node_now(s->table->options.node) + RETRY_NS;
+	return false;
+}
+
+static void send_open(struct session *s, uint32_t i)
+{
+	const struct sessions_options *o = &s->table->options;
+	struct slot *slot = &s->slots[i];
+	const struct slot *next = i + 1 < s->slot_count ? &s->slots[i + 1] : NULL;
+	uint64_t now = node_now(o->node);
+	struct wire_open open = {
+		.fingerprint = le64_of(o->fingerprint),
+		.first = le32_of(slot->hop.first), .end = le32_of(slot->hop.end),
+		.tokens_max = le32_of(s->options.tokens_max),
+		/* The next hop may have lost the sender that was replaying to it: then it
+		 * misses what this one is about to get.
+		 */
+		.flags = le32_of(next && s->confirmed <= next->since ?
+				 WIRE_OPEN_PASS_REPLAY : 0),
+		.next_epoch = le32_of(next ? next->epoch : 1),
+		.hops = (uint8_t)s->slot_count,
+		.encoding = (uint8_t)boundary_encoding(s->out),
+	};
+	struct frame f = {
+		.type = WIRE_OPEN, .session = s->id, .epoch = slot->epoch, .hop = (uint8_t)i,
+		.payload_bytes = sizeof(open),
+	};
+
+	if (s->options.deadline_ns > now && s->options.deadline_ns != UINT64_MAX)
+		f.deadline_us = (uint32_t)MIN((s->options.deadline_ns - now) / NS_PER_US,
+					      UINT32_MAX);
+	wire_text_set(open.next, sizeof(open.next), next ? next->hop.address.text : "");
+	if (node_send(o->node, slot->peer, &f, &open) < 0)
+		return;
+	slot->state = SLOT_OPENING;
+	slot->told_epoch = next ? next->epoch : 0;
+}
+
+void session_open_slots(struct session *s)
+{
+	struct node *n = s->table->options.node;
+
+	for (uint32_t i = 0; i < s->slot_count; i++) {
+		struct slot *slot = &s->slots[i];
+		struct error e;
+
+		if (slot->state != SLOT_NEW)
+			continue;
+		if (!slot->peer && node_link(n, &slot->hop.address, &slot->peer, &e) < 0) {
+			slot->peer = 0;
+			session_slot_lost(s, slot, e.text, s->table->options.ban_ns);
+			continue;
+		}
+		if (node_is_up(n, slot->peer))
+			send_open(s, i);
+	}
+}
+
+static void send_reroute(struct session *s, uint32_t i)
+{
+	struct slot *slot = &s->slots[i];
+	const struct slot *next = &s->slots[i + 1];
+	struct wire_reroute reroute = {
+		.next_epoch = le32_of(next->epoch),
+		.replay_end = le32_of(s->confirmed),
+	};
+	const struct frame f = {
+		.type = WIRE_REROUTE, .session = s->id, .epoch = slot->epoch, .hop = (uint8_t)i,
+		.payload_bytes = sizeof(reroute),
+	};
+
+	wire_text_set(reroute.next, sizeof(reroute.next), next->hop.address.text);
+	if (node_send(s->table->options.node, slot->peer, &f, &reroute) == 0)
+		slot->told_epoch = next->epoch;
+}
+
+void session_tell_slots(struct session *s)
+{
+	const struct boundary_target target = {
+		.peer = s->slots[0].peer, .hop = 0, .epoch = s->slots[0].epoch,
+		.replay_end = s->confirmed,
+	};
+
+	for (uint32_t i = 0; i + 1 < s->slot_count; i++)
+		if (s->slots[i].told_epoch != s->slots[i + 1].epoch)
+			send_reroute(s, i);
+	if (s->told_epoch != target.epoch) {
+		boundary_target(s->out, &target);
+		s->told_epoch = target.epoch;
+	}
+}

@@ -1,0 +1,24 @@
+/* tcp.h - sockets as the engines want them: checked, loopback only, tuned.
+ *
+ * Threads    Independent calls.  tcp_listen() and tcp_socket() may block on a
+ *            name server if the address names a host.
+ * Ownership  Descriptors are the caller's to close().
+ * Units      None.
+ * Errors     -errno with a sentence that names the address.
+ */
+#ifndef PETALS_DATAPLANE_TCP_H
+#define PETALS_DATAPLANE_TCP_H
+
+#include "dataplane/base/address.h"
+#include "dataplane/base/error.h"
+
+/* Both return a blocking, close-on-exec descriptor: one that listens (bound
+ * says where), or one not yet connected to `to`.
+ */
+int tcp_listen(const struct address *a, struct address *bound, struct error *e);
+int tcp_socket(const struct address *a, struct sockaddr_storage *to, socklen_t *length,
+	       struct error *e);
+/* Of an accepted or connecting socket: no delay, steady congestion control. */
+void tcp_tune(int fd);
+
+#endif

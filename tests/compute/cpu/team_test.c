@@ -1,0 +1,129 @@
+/* team_test.c - every task runs once, on threads of the team, and a team comes and goes
+ * without a trace.
+ */
+#include "compute/cpu/team.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "dataplane/base/fault.h"
+#include "dataplane/base/memory.h"
+#include "tests/test.h"
+
+enum { TASKS_MAX = 64 };
+
+struct tally {
+	atomic_int runs[TASKS_MAX];
+	atomic_int bad_worker;
+	uint32_t threads;
+	uint32_t plain;                 /* written by the caller between operations */
+	atomic_int torn;
+	uint32_t expected;
+	bool slow;
+};
+
+static void count(void *ctx, uint32_t index, uint32_t worker)
+{
+	struct tally *t = ctx;
+
+	if (worker >= t->threads)
+		atomic_fetch_add(&t->bad_worker, 1);
+	if (t->plain != t->expected)
+		atomic_fetch_add(&t->torn, 1);
+	if (t->slow && index % 3 == 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+	atomic_fetch_add(&t->runs[index], 1);
+}
+
+static void run_many(uint32_t threads, int operations, bool slow)
+{
+	static struct tally tally;
+	struct team *t;
+
+	memset(&tally, 0, sizeof(tally));
+	tally.threads = threads;
+	tally.slow = slow;
+	CHECK_EQ(team_open(&t, threads), 0);
+	CHECK_EQ(team_threads(t), threads);
+	for (int i = 0; i < operations; i++) {
+		uint32_t tasks = (uint32_t)(i * 7) % (TASKS_MAX + 1);
+
+		tally.plain = tally.expected = (uint32_t)i;
+		team_run(t, tasks, count, &tally);
+		for (uint32_t j = 0; j < TASKS_MAX; j++) {
+			CHECK_EQ(tally.runs[j], j < tasks);
+			tally.runs[j] = 0;
+		}
+	}
+	CHECK_EQ(tally.bad_worker, 0);
+	CHECK_EQ(tally.torn, 0);
+	team_close(t);
+}
+
+/* Goal: whatever the number of tasks and threads, each task of each operation runs
+ * exactly once, and team_run() returns after the last; also with more threads than cores.
+ */
+TEST(team_run__runs_each_task_once)
+{
+	run_many(1, 200, false);
+	run_many(2, 4000, false);
+	run_many(3, 1000, false);
+	run_many(9, 300, false);
+}
+
+/* Goal: the same when helpers and caller outlast their spins and sleep. */
+TEST(team_run__survives_sleep)
+{
+	run_many(2, 30, true);
+	run_many(4, 30, true);
+}
+
+/* Goal: a helper that went to sleep wakes for the next operation and for the end. */
+TEST(team_run__wakes_an_idle_team)
+{
+	static struct tally tally;
+	struct team *t;
+
+	memset(&tally, 0, sizeof(tally));
+	tally.threads = 3;
+	CHECK_EQ(team_open(&t, 3), 0);
+	for (int i = 0; i < 10; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+		team_run(t, 5, count, &tally);
+		for (uint32_t j = 0; j < 5; j++)
+			CHECK_EQ(tally.runs[j], i + 1);
+	}
+	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
+	team_close(t);
+	team_close(NULL);
+}
+
+/* Goal: whichever step of opening fails, nothing stays behind. */
+TEST(team_open__unwinds_every_failure)
+{
+#ifdef PETALS_FAULTS
+	uint64_t before = mem_live_blocks();
+	int nth;
+
+	for (nth = 1;; nth++) {
+		struct team *t = NULL;
+		int rc;
+
+		fault_arm(nth);
+		rc = team_open(&t, 4);
+		if (!fault_fired()) {
+			fault_disarm();
+			CHECK_EQ(rc, 0);
+			team_close(t);
+			break;
+		}
+		CHECK(rc == -ENOMEM || rc == -EAGAIN);
+		CHECK_EQ(mem_live_blocks(), before);
+	}
+	CHECK_EQ(nth, 6);               /* team, helpers, three threads, success */
+	CHECK_EQ(mem_live_blocks(), before);
+#else
+	SKIP("built without fault injection");
+#endif
+}

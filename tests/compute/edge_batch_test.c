@@ -1,0 +1,151 @@
+/* edge_batch_test.c - jobs share passes over the LM head without changing each other's results,
+ * and come out whole, in whatever mix they went in.
+ */
+#include "compute/edge_batch.h"
+
+#include "dataplane/base/fault.h"
+#include "dataplane/base/memory.h"
+#include "dataplane/base/random.h"
+#include "tests/test.h"
+
+enum { HIDDEN = 8, VOCABULARY = 50, ROWS_MAX = 3, JOBS = 40 };
+
+/* An edge whose logits are a plain function of the row; counts its passes and their rows. */
+static struct { uint32_t passes, rows_most; int fail; } fake;
+
+static void embed(const struct edge *g, const uint32_t *tokens, uint32_t rows,
+		  uint32_t position, float *out)
+{
+	for (uint32_t i = 0; i < rows * HIDDEN; i++)
+		out[i] = (float)(tokens[i / HIDDEN] * 10 + position + i / HIDDEN);
+}
+
+static int logits_of(struct edge *g, const float *rows, uint32_t count, float *logits)
+{
+	fake.passes++;
+	fake.rows_most = MAX(fake.rows_most, count);
+	if (fake.fail)
+		return fake.fail;
+	for (uint32_t r = 0; r < count; r++)
+		for (uint32_t v = 0; v < VOCABULARY; v++)
+			logits[r * VOCABULARY + v] = v == (uint32_t)rows[r * HIDDEN] ? 5.0f : 0.0f;
+	return 0;
+}
+
+static const struct backend backend = { .edge_embed = embed, .edge_logits = logits_of };
+
+static void count_done(void *ctx, void *job)
+{
+	++*(uint32_t *)ctx;
+}
+
+static void run_all(struct edge_batch *b, uint32_t expected)
+{
+	uint32_t done = 0;
+
+	while (edge_batch_table.turn(b, count_done, &done))
+		;
+	CHECK_EQ(done, expected);
+}
+
+static struct sampler *greedy(void)
+{
+	struct sampler_options o;
+	struct sampler *s;
+
+	sampler_options_default(&o);
+	o.temperature = 0;
+	CHECK_EQ(sampler_open(&s, &o, VOCABULARY), 0);
+	return s;
+}
+
+/* Goal: a random mix of jobs: every one gets its own rows' results. */
+TEST(edge_batch__mixed_jobs_get_their_own_results)
+{
+	static float rows[JOBS][8][HIDDEN], embedded[JOBS][8][HIDDEN];
+	static struct choice choices[JOBS][8];
+	static uint32_t tokens[JOBS][8];
+	static struct edge_job jobs[JOBS];
+	struct sampler *sampler = greedy();
+	struct edge_batch *b;
+	struct random r;
+
+	fake.passes = fake.rows_most = 0;
+	fake.fail = 0;
+	random_seed(&r, test_seed());
+	CHECK_EQ(edge_batch_open(&b, &backend, NULL, VOCABULARY, HIDDEN, ROWS_MAX), 0);
+	for (int i = 0; i < JOBS; i++) {
+		struct edge_job *j = &jobs[i];
+
+		*j = (struct edge_job){
+			.kind = (enum edge_kind)random_below(&r, 3), .position = (uint32_t)i,
+			.tokens = tokens[i], .rows = &rows[i][0][0],
+			.embedded = &embedded[i][0][0], .sampler = sampler, .choices = choices[i],
+		};
+		j->count = j->kind == EDGE_NEXT ? 1 : 1 + (uint32_t)random_below(&r, 8);
+		for (uint32_t k = 0; k < j->count; k++) {
+			tokens[i][k] = (uint32_t)random_below(&r, VOCABULARY);
+			rows[i][k][0] = (float)random_below(&r, VOCABULARY);
+		}
+		edge_batch_table.submit(b, j);
+	}
+	run_all(b, JOBS);
+	CHECK(fake.rows_most <= ROWS_MAX);
+	for (int i = 0; i < JOBS; i++) {
+		CHECK_EQ(jobs[i].status, 0);
+		if (jobs[i].kind == EDGE_NEXT) {
+			CHECK_EQ(choices[i][0].token, (uint32_t)rows[i][0][0]);
+			CHECK_EQ(embedded[i][0][0], choices[i][0].token * 10 + (uint32_t)i);
+		}
+		for (uint32_t k = 0; jobs[i].kind == EDGE_SCORE && k < jobs[i].count; k++)
+			CHECK_EQ(choices[i][k].token, tokens[i][k]);
+		for (uint32_t k = 0; jobs[i].kind == EDGE_EMBED && k < jobs[i].count; k++)
+			CHECK_EQ(embedded[i][k][0], tokens[i][k] * 10 + (uint32_t)i + k);
+	}
+	edge_batch_close(b);
+	sampler_close(sampler);
+}
+
+/* Goal: a device that fails fails the jobs that needed it, and only those. */
+TEST(edge_batch__a_failing_head_fails_its_jobs)
+{
+	struct sampler *sampler = greedy();
+	float row[HIDDEN] = { 0 }, out[HIDDEN];
+	uint32_t token = 3;
+	struct choice choice;
+	struct edge_job next = { .kind = EDGE_NEXT, .count = 1, .rows = row, .embedded = out,
+				 .sampler = sampler, .choices = &choice };
+	struct edge_job embed_job = { .kind = EDGE_EMBED, .count = 1, .tokens = &token,
+				      .embedded = out };
+	struct edge_batch *b;
+
+	fake.fail = -5;
+	CHECK_EQ(edge_batch_open(&b, &backend, NULL, VOCABULARY, HIDDEN, ROWS_MAX), 0);
+	edge_batch_table.submit(b, &next);
+	edge_batch_table.submit(b, &embed_job);
+	run_all(b, 2);
+	CHECK_EQ(next.status, -5);
+	CHECK_EQ(embed_job.status, 0);
+	fake.fail = 0;
+	edge_batch_close(b);
+	sampler_close(sampler);
+}
+
+#ifdef PETALS_FAULTS
+/* Goal: whichever allocation fails, opening gives everything back. */
+TEST(edge_batch_open__unwinds_every_failure)
+{
+	for (int nth = 1; nth < 20; nth++) {
+		uint64_t live = mem_live_blocks();
+		struct edge_batch *b = NULL;
+
+		fault_arm(nth);
+		if (edge_batch_open(&b, &backend, NULL, VOCABULARY, HIDDEN, ROWS_MAX) == 0)
+			edge_batch_close(b);
+		CHECK_EQ(mem_live_blocks(), live);
+		if (!fault_fired())
+			break;
+	}
+	fault_disarm();
+}
+#endif

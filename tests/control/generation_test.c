@@ -1,0 +1,109 @@
+/* generation_test.c - what a generation does around a session: limits, ends, refusals, closing
+ * at any moment.
+ */
+#include "control/generation.h"
+
+#include <errno.h>
+
+#include "control/simulation.h"
+#include "dataplane/base/log.h"
+#include "tests/test.h"
+
+static const uint32_t prompt[] = { 5, 17, 42, 8, 91, 3 };
+
+static struct simulation *swarm(void)
+{
+	struct simulation_options o;
+	struct simulation *s;
+	struct error e;
+
+	log_configure(LOG_OFF, false);
+	simulation_options_default(&o);
+	o.seed = test_seed();
+	o.model = test_data("llama-plain");
+	o.spans = 2;
+	o.replicas = 1;
+	CHECK_OK(simulation_open(&s, &o, &e), &e);
+	CHECK(simulation_settle(s));
+	return s;
+}
+
+/* Goal: as many tokens as asked, then length; usage counts both sides. */
+TEST(generation__ends_at_its_length)
+{
+	struct simulation *s = swarm();
+	struct answer a = { 0 }, *all[] = { &a };
+	struct generation_usage usage;
+	struct error e;
+
+	CHECK_OK(answer_begin(&a, s, prompt, ARRAY_LENGTH(prompt), 7, 30 * NS_PER_S, &e), &e);
+	CHECK(answers_wait(s, all, 1, 30 * NS_PER_S));
+	usage = generation_usage(a.generation);
+	CHECK_EQ(a.finish, FINISH_LENGTH);
+	CHECK_EQ(usage.prompt_tokens, ARRAY_LENGTH(prompt));
+	CHECK_EQ(usage.completion_tokens, 7);
+	answer_close(&a);
+	simulation_close(s);
+}
+
+/* Goal: an empty prompt is refused with a sentence. */
+TEST(generation__refuses_an_empty_prompt)
+{
+	struct simulation *s = swarm();
+	struct answer a = { 0 };
+	struct error e;
+
+	CHECK_EQ(answer_begin(&a, s, prompt, 0, 7, 30 * NS_PER_S, &e), -EINVAL);
+	CHECK_TEXT(e.text, "the prompt has no tokens");
+	answer_close(&a);
+	simulation_close(s);
+}
+
+/* Goal: closing at any moment leaves nothing behind. */
+TEST(generation__may_be_closed_at_any_moment)
+{
+	struct simulation *s = swarm();
+
+	for (uint64_t us = 0; us < 8000; us += 137) {
+		struct answer a = { 0 };
+		struct error e;
+
+		CHECK_OK(answer_begin(&a, s, prompt, ARRAY_LENGTH(prompt), 30, 30 * NS_PER_S, &e),
+			 &e);
+		simulation_run(s, us * NS_PER_US);
+		answer_close(&a);
+	}
+	simulation_run(s, NS_PER_S);
+	for (uint32_t i = 0; i < 2; i++) {
+		CHECK_EQ(simulation_server_sessions(s, i), 0);
+		CHECK_EQ(simulation_server_pages_held(s, i), 0);
+	}
+	CHECK_EQ(sessions_count(simulation_sessions(s)), 0);
+	simulation_close(s);
+}
+
+/* Goal: more generations than there is room for are refused with the figure; those that run
+ * are not disturbed.
+ */
+TEST(generation__refuses_past_its_room)
+{
+	struct simulation *s = swarm();
+	struct answer a[64] = { 0 }, *all[64], one_more = { 0 };
+	struct error e;
+
+	for (int i = 0; i < 64; i++) {
+		all[i] = &a[i];
+		CHECK_OK(answer_begin(&a[i], s, prompt, 3, 2, 60 * NS_PER_S, &e), &e);
+	}
+	CHECK_EQ(answer_begin(&one_more, s, prompt, 3, 2, 60 * NS_PER_S, &e), -EBUSY);
+	CHECK(strstr(e.text, "64"));
+	answer_close(&one_more);
+	CHECK(answers_wait(s, all, 64, 60 * NS_PER_S));
+	for (int i = 0; i < 64; i++) {
+		CHECK_TEXT(a[i].reason, "");
+		CHECK_BYTES(a[i].tokens, a[0].tokens, 2 * sizeof(uint32_t));
+	}
+	for (int i = 0; i < 64; i++)
+		answer_close(&a[i]);
+	simulation_close(s);
+}

@@ -1,0 +1,77 @@
+/* transport_world.h - a few transports that can reach each other, over any
+ * engine: the simulated network in virtual time, or TCP on loopback in real
+ * time, turned by one thread either way.
+ *
+ * Threads    One thread.
+ * Ownership  world_close() closes everything; received messages are put back
+ *            then, unless a test did before.
+ * Units      _ns, on the clock of the engine.
+ * Errors     A failing step fails the test.
+ */
+#ifndef PETALS_TESTS_TRANSPORT_WORLD_H
+#define PETALS_TESTS_TRANSPORT_WORLD_H
+
+#include "dataplane/core.h"
+#include "dataplane/transport_sim.h"
+
+enum { WORLD_NODES_MAX = 8, WORLD_MESSAGES_MAX = 4096, WORLD_PEERS_MAX = 64 };
+
+struct world_node {
+	struct world *world;
+	int index;
+	struct transport *transport;
+	struct core *core;
+	int id;                                 /* on the simulated network */
+	struct address address;                 /* where it listens */
+	bool still;                             /* takes no turns */
+	bool put_at_once;                       /* received messages */
+
+	/* What happened to it. */
+	struct peer_info up[WORLD_PEERS_MAX];
+	char up_name[WORLD_PEERS_MAX][WIRE_NAME_BYTES];
+	int ups;
+	struct { uint32_t peer; int code; char reason[ERROR_TEXT_BYTES]; } lost[WORLD_PEERS_MAX];
+	int losses;
+	struct message *received[WORLD_MESSAGES_MAX];
+	int receipts;                           /* all; the array holds those not put */
+	int kept;
+	int writables;
+	void (*on_received)(struct world_node *n, struct message *m);   /* instead of keeping */
+};
+
+struct world {
+	const char *engine;
+	struct sim_network *network;            /* NULL with a real engine */
+	const struct clock *clock;
+	struct world_node nodes[WORLD_NODES_MAX];
+	int count;
+};
+
+/* Engines that every conformance test runs over. */
+extern const char *const world_engines[];
+extern const int world_engine_count;
+
+void world_open(struct world *w, const char *engine, const struct sim_options *sim);
+void world_close(struct world *w);
+void world_options(struct world *w, struct transport_options *o);       /* small ones */
+struct world_node *world_add(struct world *w, const struct transport_options *o);
+void world_remove(struct world_node *n);                                /* closes it */
+
+/* Connects and waits until both are up; returns a's id of b. */
+uint32_t world_join(struct world_node *a, struct world_node *b);
+uint32_t world_peer(const struct world_node *n);                /* of the latest up */
+
+/* Turns until done(ctx); false after `most_ns`. */
+bool world_run(struct world *w, uint64_t most_ns, bool (*done)(void *ctx), void *ctx);
+void world_pass(struct world *w, uint64_t ns);
+bool world_wait_received(struct world_node *n, int receipts);
+bool world_wait_lost(struct world_node *n, int losses);
+
+void world_put_all(struct world_node *n);
+/* Reserves, fills with a pattern made from `key` and sends; the reserve's code. */
+int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key);
+bool world_matches(const struct message *m, uint64_t key);
+double world_errors(const struct world_node *n, const char *kind);
+double world_counter(const struct world_node *n, const char *series);   /* as rendered */
+
+#endif

@@ -1,0 +1,24 @@
+/* bench.c - petals-bench: the table of verbs.
+ */
+#include "tools/bench.h"
+
+static const struct program *const verbs[] = {
+	&bench_machine, &bench_decode, &bench_prefill, &bench_serve, &bench_swarm, &bench_diary,
+};
+
+static const struct program program = {
+	.name = "petals-bench",
+	.summary = "measures how fast this machine serves a model",
+	.description =
+		"Every figure stands beside what the same machine could do in the same minute: "
+		"hosts drift, so quote ratios from one run.\n\n"
+		"decode and prefill compute in this process; serve drives a gateway that is "
+		"already there; swarm starts one and takes it down again; diary does all of it "
+		"and prints Markdown.",
+	.verbs = verbs, .verb_count = ARRAY_LENGTH(verbs),
+};
+
+int main(int argc, char **argv)
+{
+	return options_main(&program, argc, argv);
+}

@@ -1,0 +1,189 @@
+/* bench_diary.c - petals-bench diary: every measurement in one run, as Markdown for the diary.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tools/bench.h"
+
+enum { THREADS_TRIED = 2 };
+
+#define AT(field) offsetof(struct bench_swarm_flags, field)
+
+static const struct option options[] = {
+	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,
+	  .help = "Hugging Face directory or .gguf file" },
+	{ "compute", OPTION_TEXT, AT(compute), "auto", .metavar = "MODE",
+	  .help = "arithmetic: auto, f32, bf16, int8" },
+	{ "servers", OPTION_INTEGER, AT(servers), "3", 2, 32,
+	  .help = "servers to compare with one" },
+	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
+	  .help = "compute threads of each server, 0: one per core" },
+	{ "gateway-threads", OPTION_INTEGER, AT(gateway_threads), "0", 0, 1024,
+	  .help = "compute threads of the gateway, 0: one per core" },
+	{ "clients", OPTION_INTEGER, AT(clients), "16", 2, 1024, .help = "requests at once" },
+	{ "tokens", OPTION_INTEGER, AT(tokens), "64", 16, 1 << 20,
+	  .help = "tokens each of them generates" },
+	{ "prompt-tokens", OPTION_INTEGER, AT(prompt_tokens), "32", 1, 1 << 20,
+	  .help = "length of each prompt" },
+	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
+};
+
+static int compute_of(const char *name, int *out, struct error *e)
+{
+	static const char *const names[] = { "auto", "f32", "bf16", "int8" };
+
+	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+		if (strcmp(name, names[i]) == 0) {
+			*out = (int)i;
+			return 0;
+		}
+	}
+	return error_set(e, -EINVAL, "--compute %s: one of auto, f32, bf16, int8", name);
+}
+
+static int measure_local(const struct bench_swarm_flags *f, json_t *into, struct error *e)
+{
+	struct bench_local l = {
+		.model = f->model, .sequences = 1, .rows = 256, .repeats = 5,
+	};
+	int rc = compute_of(f->compute, &l.compute, e);
+
+	for (int threads = 1; threads <= THREADS_TRIED && rc == 0; threads++) {
+		json_t *decode = NULL, *prefill = NULL;
+		char key[24];
+
+		l.threads = threads;
+		l.tokens = 64;
+		rc = bench_local_measure(&l, false, &decode, e);
+		l.tokens = 512;
+		if (rc == 0)
+			rc = bench_local_measure(&l, true, &prefill, e);
+		snprintf(key, sizeof(key), "threads_%d", threads);
+		if (rc == 0)
+			json_object_set_new(into, key, json_pack("{s:O,s:O}", "decode", decode,
+								 "prefill", prefill));
+		json_decref(decode);
+		json_decref(prefill);
+	}
+	return rc;
+}
+
+/* A number by its path: "swarm.ratios.servers_decode"; 0 when it is not there. */
+static double at(const json_t *o, const char *path)
+{
+	while (o && *path) {
+		size_t length = strcspn(path, ".");
+		char key[64];
+
+		snprintf(key, sizeof(key), "%.*s", (int)length, path);
+		o = json_object_get(o, key);
+		path += length + (path[length] == '.');
+	}
+	return json_number_value(o);
+}
+
+static void print_ratios(const json_t *r)
+{
+	double bus[] = { at(r, "swarm.machine.read_1_thread_gb_per_second"),
+			 at(r, "swarm.machine.read_2_threads_gb_per_second") };
+
+	printf("| ratio | |\n|---|---|\n");
+	printf("| decode, weights read / read bandwidth, 1 thread | %.2f |\n",
+	       at(r, "threads_1.decode.read_gb_per_second") / bus[0]);
+	printf("| decode, weights read / read bandwidth, 2 threads | %.2f |\n",
+	       at(r, "threads_2.decode.read_gb_per_second") / bus[1]);
+	printf("| several servers / one server, decode of one client | %.2f |\n",
+	       at(r, "swarm.ratios.servers_decode"));
+	printf("| several servers / one server, many clients | %.2f |\n",
+	       at(r, "swarm.ratios.servers_crowd"));
+	printf("| several servers / one server, prefill of 512 | %.2f |\n",
+	       at(r, "swarm.ratios.servers_prefill"));
+	printf("| many clients / one client, one server | %.2f |\n",
+	       at(r, "swarm.ratios.crowd_over_one_client"));
+	printf("| many clients / one client, several servers | %.2f |\n",
+	       at(r, "swarm.ratios.crowd_over_one_client_servers"));
+	printf("| one of two cores taken by a busy loop / quiet, 2 threads | %.2f |\n\n",
+	       at(r, "swarm.busy_neighbour.ratio"));
+}
+
+static void print_local(const json_t *r)
+{
+	printf("| in one process | 1 thread | 2 threads |\n|---|---|---|\n");
+	printf("| read bandwidth, GB/s | %.1f | %.1f |\n",
+	       at(r, "swarm.machine.read_1_thread_gb_per_second"),
+	       at(r, "swarm.machine.read_2_threads_gb_per_second"));
+	printf("| decode 64, tok/s | %.0f | %.0f |\n",
+	       at(r, "threads_1.decode.tokens_per_second"),
+	       at(r, "threads_2.decode.tokens_per_second"));
+	printf("| prefill 512, tok/s | %.0f | %.0f |\n\n",
+	       at(r, "threads_1.prefill.tokens_per_second"),
+	       at(r, "threads_2.prefill.tokens_per_second"));
+}
+
+static void print_served(const struct bench_swarm_flags *f, const json_t *r)
+{
+	static const struct { const char *label, *key; int digits; } rows[] = {
+		{ "decode, one client, tok/s", "decode_tokens_per_second", 0 },
+		{ "all clients at once, tok/s", "crowd_tokens_per_second", 0 },
+		{ "prefill 512, tok/s", "prefill_512_tokens_per_second", 0 },
+		{ "between two tokens, ms", "inter_token_ms", 2 },
+		{ "a step: compute, us", "step_us_compute", 0 },
+		{ "a step: queue, us", "step_us_queue", 0 },
+		{ "a step: wire and wake-ups, us", "step_us_wire", 0 },
+		{ "memory beyond weights and KV, the largest server, MB",
+		  "memory_beyond_mb_loaded", 0 },
+	};
+
+	printf("| through the gateway | 1 server | %lld servers |\n|---|---|---|\n",
+	       (long long)f->servers);
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
+		char one[96], several[96];
+
+		snprintf(one, sizeof(one), "swarm.one_server.%s", rows[i].key);
+		snprintf(several, sizeof(several), "swarm.several_servers.%s", rows[i].key);
+		printf("| %s | %.*f | %.*f |\n", rows[i].label, rows[i].digits, at(r, one),
+		       rows[i].digits, at(r, several));
+	}
+	printf("\nOne more hop: %.0f us of wire and wake-ups, %.0f us all in.  Start to serving: "
+	       "%.2f s, then %.0f MB beyond weights.\nPause after kill -9 of the first, middle, "
+	       "last hop: %.0f, %.0f, %.0f ms.  memcpy: %.1f GB/s.\n",
+	       at(r, "swarm.hop_us_wire"), at(r, "swarm.hop_us_all_in"),
+	       at(r, "swarm.start_to_serving_seconds"), at(r, "swarm.memory_beyond_mb_started"),
+	       at(r, "swarm.pause_after_kill_ms.first"), at(r, "swarm.pause_after_kill_ms.middle"),
+	       at(r, "swarm.pause_after_kill_ms.last"),
+	       at(r, "swarm.machine.memcpy_gb_per_second"));
+}
+
+static int run(void *target, int operand_count, char **operands)
+{
+	const struct bench_swarm_flags *f = target;
+	struct error e = { 0 };
+	json_t *all = json_object(), *swarm = NULL;
+	int rc = measure_local(f, all, &e);
+
+	if (rc == 0)
+		rc = bench_swarm_measure(f, &swarm, &e);
+	if (rc < 0) {
+		json_decref(all);
+		return bench_fail("diary", &e);
+	}
+	json_object_set_new(all, "swarm", swarm);
+	if (f->json)
+		return bench_print(all, true);
+	printf("compute %s, %lld clients, %lld + %lld tokens each\n\n",
+	       json_string_value(json_object_get(json_object_get(
+		       json_object_get(all, "threads_1"), "decode"), "compute")),
+	       (long long)f->clients, (long long)f->prompt_tokens, (long long)f->tokens);
+	print_ratios(all);
+	print_local(all);
+	print_served(f, all);
+	json_decref(all);
+	return 0;
+}
+
+const struct program bench_diary = {
+	.name = "diary", .summary = "measures everything once and prints Markdown, ratios first",
+	.options = options, .option_count = ARRAY_LENGTH(options),
+	.target_bytes = sizeof(struct bench_swarm_flags), .run = run,
+};

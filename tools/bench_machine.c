@@ -1,0 +1,164 @@
+/* bench_machine.c - petals-bench machine: read bandwidth of one and two threads, and copying,
+ * over memory far larger than any cache.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "dataplane/base/clock.h"
+#include "dataplane/base/memory.h"
+#include "tools/bench.h"
+#include "tools/stats.h"
+
+enum { PASSES = 7, THREADS_MAX = 2 };
+#define READ_BYTES (768 * MIB)
+
+typedef uint64_t lanes __attribute__((vector_size(64), aligned(64), may_alias));
+
+struct reader {
+	pthread_t thread;
+	const uint8_t *base;
+	size_t bytes;
+	pthread_barrier_t *barrier;
+	uint64_t sum;
+	double seconds[PASSES];
+};
+
+#define SUM_BODY                                                        \
+	const lanes *from = base, *end = from + bytes / sizeof(lanes);  \
+	lanes a = { 0 }, b = { 0 }, c = { 0 }, d = { 0 };               \
+	for (; from + 4 <= end; from += 4) {                            \
+		a += from[0]; b += from[1]; c += from[2]; d += from[3]; \
+	}                                                               \
+	a += b + c + d;                                                 \
+	return a[0] + a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7]
+
+/* One loop, compiled for what the host may have: scalar loads do not fill a memory bus. */
+__attribute__((target("avx512f"))) static uint64_t sum_avx512(const void *base, size_t bytes)
+{
+	SUM_BODY;
+}
+
+__attribute__((target("avx2"))) static uint64_t sum_avx2(const void *base, size_t bytes)
+{
+	SUM_BODY;
+}
+
+static uint64_t sum_portable(const void *base, size_t bytes)
+{
+	SUM_BODY;
+}
+
+static uint64_t sum(const void *base, size_t bytes)
+{
+	if (__builtin_cpu_supports("avx512f"))
+		return sum_avx512(base, bytes);
+	return __builtin_cpu_supports("avx2") ? sum_avx2(base, bytes) : sum_portable(base, bytes);
+}
+
+static void *read_all(void *ctx)
+{
+	struct reader *r = ctx;
+
+	for (int i = 0; i < PASSES; i++) {
+		uint64_t start_ns;
+
+		pthread_barrier_wait(r->barrier);
+		start_ns = clock_ns(clock_real());
+		r->sum += sum(r->base, r->bytes);
+		pthread_barrier_wait(r->barrier);
+		r->seconds[i] = (double)(clock_ns(clock_real()) - start_ns) / NS_PER_S;
+	}
+	return NULL;
+}
+
+static int read_rate(const struct memory_region *m, uint32_t threads, double *rate,
+		     struct error *e)
+{
+	struct reader readers[THREADS_MAX] = { 0 };
+	pthread_barrier_t barrier;
+	uint32_t started = 0;
+	int rc = 0;
+
+	pthread_barrier_init(&barrier, NULL, threads);
+	for (; started < threads - 1 && rc == 0; started++) {
+		struct reader *r = &readers[started];
+
+		*r = (struct reader){ .base = (uint8_t *)m->base + started * (READ_BYTES / threads),
+				      .bytes = READ_BYTES / threads, .barrier = &barrier };
+		rc = pthread_create(&r->thread, NULL, read_all, r);
+	}
+	if (rc == 0) {
+		struct reader *last = &readers[threads - 1];
+
+		*last = (struct reader){
+			.base = (uint8_t *)m->base + (threads - 1) * (READ_BYTES / threads),
+			.bytes = READ_BYTES / threads, .barrier = &barrier };
+		read_all(last);
+		*rate = (double)READ_BYTES / stats_median(last->seconds, PASSES);
+		for (uint32_t i = 0; i < started; i++)
+			pthread_join(readers[i].thread, NULL);
+	}
+	pthread_barrier_destroy(&barrier);
+	return rc ? error_errno(e, -rc, "a thread to read memory with") : 0;
+}
+
+static double copy_rate(const struct memory_region *m)
+{
+	uint8_t *base = m->base;
+	double seconds[PASSES];
+
+	for (int i = 0; i < PASSES; i++) {
+		uint64_t start_ns = clock_ns(clock_real());
+
+		memcpy(base + READ_BYTES / 2, base, READ_BYTES / 2);
+		seconds[i] = (double)(clock_ns(clock_real()) - start_ns) / NS_PER_S;
+		base[i] ^= 1;
+	}
+	return (double)(READ_BYTES / 2) / stats_median(seconds, PASSES);
+}
+
+int bench_machine_measure(json_t **out, struct error *e)
+{
+	struct memory_region m = { 0 };
+	double one = 0, two = 0;
+	int rc = memory_region_open(&m, READ_BYTES, false);
+
+	if (rc < 0)
+		return error_errno(e, rc, "%llu MiB to measure memory with",
+				   (unsigned long long)(READ_BYTES / MIB));
+	memset(m.base, 1, READ_BYTES);
+	rc = read_rate(&m, 1, &one, e);
+	if (rc == 0)
+		rc = read_rate(&m, 2, &two, e);
+	if (rc == 0)
+		*out = json_pack("{s:f,s:f,s:f}", "read_1_thread_gb_per_second", one / 1e9,
+				 "read_2_threads_gb_per_second", two / 1e9,
+				 "memcpy_gb_per_second", copy_rate(&m) / 1e9);
+	memory_region_close(&m);
+	return rc;
+}
+
+struct machine_flags { bool json; };
+
+static const struct option options[] = {
+	{ "json", OPTION_FLAG, offsetof(struct machine_flags, json),
+	  .help = "print one JSON object" },
+};
+
+static int run(void *target, int operand_count, char **operands)
+{
+	const struct machine_flags *f = target;
+	struct error e = { 0 };
+	json_t *result;
+
+	if (bench_machine_measure(&result, &e) < 0)
+		return bench_fail("machine", &e);
+	return bench_print(result, f->json);
+}
+
+const struct program bench_machine = {
+	.name = "machine", .summary = "memory bandwidth: what decoding cannot exceed",
+	.options = options, .option_count = ARRAY_LENGTH(options),
+	.target_bytes = sizeof(struct machine_flags), .run = run,
+};

@@ -1,0 +1,29 @@
+/* ctl.h - the verbs of petalsctl, one program table each, and what they share.
+ *
+ * Threads    main()'s.
+ * Ownership  As noted.
+ * Units      None.
+ * Errors     Verbs return the exit status; they print their own errors.
+ */
+#ifndef PETALS_TOOLS_CTL_H
+#define PETALS_TOOLS_CTL_H
+
+#include <jansson.h>
+
+#include "control/view.h"
+#include "dataplane/base/options.h"
+
+extern const struct program ctl_up, ctl_status, ctl_servers, ctl_blocks, ctl_generate, ctl_version;
+
+/* Asks a directory and waits for its answer; json_decref() the result. */
+int ctl_call(const char *directory, const char *method, json_t *params, json_t **result,
+	     struct error *e);
+/* The directory's view; view_close() it. */
+int ctl_view(const char *directory, struct view **out, struct error *e);
+
+/* Prints "petalsctl VERB: sentence"; returns 1. */
+int ctl_fail(const char *verb, const struct error *e);
+/* Prints one JSON object on one line and releases it; returns 0. */
+int ctl_print(json_t *object);
+
+#endif
