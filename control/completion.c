@@ -99,6 +99,16 @@ static int open_choices(struct completion *c)
 	return 0;
 }
 
+/* What names the request everywhere: its first session's id, a random one until then. */
+static void take_id(struct completion *c, uint64_t session)
+{
+	char id[20];
+
+	c->head.id = session;
+	snprintf(id, sizeof(id), "%016" PRIx64, c->head.id);
+	http_add_header(c->exchange, "X-Request-Id", id);
+}
+
 int completion_open(struct completion **out, const struct completion_shared *s,
 		    struct completion_request *r, struct http_exchange *x,
 		    const char *client_id, uint64_t deadline_ns)
@@ -129,6 +139,7 @@ int completion_open(struct completion **out, const struct completion_shared *s,
 		c->usage.prompt_tokens += c->request.prompts[i].ids.count;
 	if (!c->request.seeded)
 		c->request.sampler.seed = random_entropy();
+	take_id(c, random_entropy());
 	http_on_gone(x, on_gone, c);
 	*out = c;
 	return 0;
@@ -450,16 +461,6 @@ static struct generation_options options_of(struct completion_choice *k)
 	/* Choices of one prompt differ; the first is what n = 1 would give. */
 	o.sampler.seed += k->index % r->n;
 	return o;
-}
-
-/* The first session's id names the request everywhere. */
-static void take_id(struct completion *c, uint64_t session)
-{
-	char id[20];
-
-	c->head.id = session ? session : random_entropy();
-	snprintf(id, sizeof(id), "%016" PRIx64, c->head.id);
-	http_add_header(c->exchange, "X-Request-Id", id);
 }
 
 int completion_start(struct completion *c)

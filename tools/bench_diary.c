@@ -125,7 +125,8 @@ static void print_served(const struct bench_swarm_flags *f, const json_t *r)
 {
 	static const struct { const char *label, *key; int digits; } rows[] = {
 		{ "decode, one client, tok/s", "decode_tokens_per_second", 0 },
-		{ "all clients at once, tok/s", "crowd_tokens_per_second", 0 },
+		{ "one client with its prompt, tok/s", "alone_tokens_per_second", 0 },
+		{ "all clients with their prompts, tok/s", "crowd_tokens_per_second", 0 },
 		{ "prefill 512, tok/s", "prefill_512_tokens_per_second", 0 },
 		{ "between two tokens, ms", "inter_token_ms", 2 },
 		{ "a step: compute, us", "step_us_compute", 0 },
@@ -171,10 +172,10 @@ static int run(void *target, int operand_count, char **operands)
 	json_object_set_new(all, "swarm", swarm);
 	if (f->json)
 		return bench_print(all, true);
-	printf("compute %s, %lld clients, %lld + %lld tokens each\n\n",
-	       json_string_value(json_object_get(json_object_get(
+	printf("compute %s, threads %lld (0: one per core), %lld clients, %lld + %lld tokens "
+	       "each\n\n", json_string_value(json_object_get(json_object_get(
 		       json_object_get(all, "threads_1"), "decode"), "compute")),
-	       (long long)f->clients, (long long)f->prompt_tokens, (long long)f->tokens);
+	       (long long)f->threads, (long long)f->clients, (long long)f->prompt_tokens, (long long)f->tokens);
 	print_ratios(all);
 	print_local(all);
 	print_served(f, all);

@@ -14,8 +14,9 @@ enum { PREFILL_TOKENS = 512, SHAPES = 2 };
 /* What the rounds of one shape gave. */
 struct shape {
 	struct local_swarm swarm;
-	double single[SWARM_ROUNDS], crowd[SWARM_ROUNDS], prefill[SWARM_ROUNDS];
-	double itl[SWARM_ROUNDS];
+	double single[SWARM_ROUNDS];    /* tokens per second after the first one */
+	double alone[SWARM_ROUNDS], crowd[SWARM_ROUNDS];   /* with the prompt's time */
+	double prefill[SWARM_ROUNDS], itl[SWARM_ROUNDS];
 	struct step_times times;        /* of the single client's steps, all rounds */
 	struct serve_result last_single, last_crowd;
 	double beyond_most;             /* bytes: the largest server */
@@ -59,6 +60,7 @@ static int run_round(struct shape *s, const struct bench_swarm_flags *f, int rou
 	if (rc < 0)
 		return rc;
 	s->single[round] = s->last_single.decode_per_second;
+	s->alone[round] = s->last_single.tokens_per_second;
 	s->itl[round] = s->last_single.itl_p50;
 	s->crowd[round] = s->last_crowd.tokens_per_second;
 	s->prefill[round] = prefill.prefill_per_second;
@@ -138,9 +140,9 @@ static json_t *describe_ratios(const struct shape shapes[SHAPES])
 			 "servers_decode", median_ratio(shapes[1].single, shapes[0].single),
 			 "servers_crowd", median_ratio(shapes[1].crowd, shapes[0].crowd),
 			 "servers_prefill", median_ratio(shapes[1].prefill, shapes[0].prefill),
-			 "crowd_over_one_client", median_ratio(shapes[0].crowd, shapes[0].single),
+			 "crowd_over_one_client", median_ratio(shapes[0].crowd, shapes[0].alone),
 			 "crowd_over_one_client_servers",
-			 median_ratio(shapes[1].crowd, shapes[1].single));
+			 median_ratio(shapes[1].crowd, shapes[1].alone));
 }
 
 /* What two more hops add to a step, divided by two: by the gateway's own figures (what is

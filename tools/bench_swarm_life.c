@@ -10,7 +10,7 @@
 #include "tools/stats.h"
 #include "tools/bench_swarm.h"
 
-enum { STARTS = 5, PAUSE_TOKENS = 48, PAUSE_PROMPT = 32 };
+enum { STARTS = 5, PAUSE_TOKENS = 160, PAUSE_PROMPT = 32 };
 #define READY_NS (120 * NS_PER_S)
 
 static int start_server(struct child *server, const struct bench_swarm_flags *f,
@@ -79,42 +79,61 @@ int swarm_measure_start(const struct bench_swarm_flags *f, json_t *into, struct 
 	return rc;
 }
 
-/* Kills the carrier of a hop when the answer is half done. */
+/* Kills the carrier of a hop when the answer is half done.  Who that is is asked at the first
+ * token: the swarm does not wait for us to look.
+ */
 struct killer {
 	const struct local_swarm *swarm;
 	uint32_t hop, hops, at;
-	bool killed;
+	int victim;                     /* -1: nobody says that it carries the hop */
 };
 
 static void on_token(void *ctx, uint32_t client, uint32_t count)
 {
 	struct killer *k = ctx;
-	int server;
 
-	if (count != k->at || k->killed)
-		return;
-	server = local_swarm_carrier(k->swarm, k->hop, k->hops);
-	if (server >= 0)
-		k->killed = kill(local_swarm_pid(k->swarm, (uint32_t)server), SIGKILL) == 0;
+	if (count == 1)
+		k->victim = local_swarm_carrier(k->swarm, k->hop, k->hops);
+	if (count == k->at && k->victim >= 0)
+		kill(local_swarm_pid(k->swarm, (uint32_t)k->victim), SIGKILL);
+}
+
+static int hops_replaced(const struct local_swarm *s, double *out, struct error *e)
+{
+	struct buffer page = { 0 };
+	char url[512];
+	int rc;
+
+	snprintf(url, sizeof(url), "%s/metrics", s->gateway);
+	rc = http_get(url, &page, e);
+	*out = metric_sum(buffer_string(&page), "petals_session_hops_replaced_total");
+	buffer_close(&page);
+	return rc;
 }
 
 static int kill_hop(const struct local_swarm *s, uint32_t hop, uint32_t hops,
 		    const struct serve_result *quiet, double *pause_s, struct error *e)
 {
-	struct killer killer = { s, hop, hops, PAUSE_TOKENS / 2, false };
+	struct killer killer = { s, hop, hops, PAUSE_TOKENS / 2, -1 };
 	const struct serve_options o = {
 		.gateway = s->gateway, .clients = 1, .tokens = PAUSE_TOKENS,
 		.prompt_tokens = PAUSE_PROMPT, .ids_below = 20000, .on_token = on_token,
 		.ctx = &killer,
 	};
 	struct serve_result r;
-	int rc = serve_measure(&o, &r, e);
+	double before, after = 0;
+	int rc = hops_replaced(s, &before, e);
 
+	if (rc == 0)
+		rc = serve_measure(&o, &r, e);
 	if (rc < 0)
 		return error_wrap(e, "hop %u of %u killed", hop + 1, hops);
-	if (!killer.killed)
+	rc = hops_replaced(s, &after, e);
+	if (rc == 0 && killer.victim < 0)
 		rc = error_set(e, -ESRCH, "no server says that it carries hop %u", hop + 1);
-	else if (!serve_same(quiet, 0, &r, 0))
+	else if (rc == 0 && after <= before)
+		rc = error_set(e, -EAGAIN, "hop %u was killed after the answer had ended", hop + 1);
+	else if (rc == 0 && !serve_same(quiet, 0, &r, 0))
 		rc = error_set(e, -EBADMSG, "hop %u of %u killed: other tokens than undisturbed",
 			       hop + 1, hops);
 	*pause_s = r.itl_most - r.itl_p50;

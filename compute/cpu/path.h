@@ -24,7 +24,14 @@ enum {
 };
 
 /* Sanitizers guard every access: unrolled, a path would take minutes to compile. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define KEEP_LOOPS
+#endif
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define KEEP_LOOPS
+#endif
+#ifdef KEEP_LOOPS
 #define UNROLLED
 #else
 #define UNROLLED _Pragma("GCC unroll 12")

@@ -181,7 +181,8 @@ static bool find_token(struct added_walk *w)
 		const struct added_token *token;
 		uint32_t index;
 
-		if (!w->trie->roots[(uint8_t)w->text[start]] || !(end = match_at(w, start, &index))) {
+		end = w->trie->roots[(uint8_t)w->text[start]] ? match_at(w, start, &index) : 0;
+		if (end == 0) {
 			w->scanned++;
 			continue;
 		}

@@ -54,7 +54,8 @@ int chat_template_open(struct chat_template **out, const char *text, size_t byte
 
 	*out = NULL;
 	if (bytes > TEMPLATE_BYTES_MAX)
-		return error_set(e, -EINVAL, "line 1, column 1: the template has %zu bytes, more than %d",
+		return error_set(e, -EINVAL,
+				 "line 1, column 1: the template has %zu bytes, more than %d",
 				 bytes, TEMPLATE_BYTES_MAX);
 	if (!utf8_valid(text, bytes))
 		return error_set(e, -EINVAL, "line 1, column 1: the template is not UTF-8 text");

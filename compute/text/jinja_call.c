@@ -69,7 +69,8 @@ struct node *parse_filter(struct parser *p, struct node *value)
 		return NULL;
 	node->a = value;
 	node->filter = find_filter(name);
-	snprintf(what, sizeof(what), "filter \"%.*s\"", (int)MIN(name.bytes, (size_t)40), name.data);
+	snprintf(what, sizeof(what), "filter \"%.*s\"", (int)MIN(name.bytes, (size_t)40),
+		 name.data);
 	if (!node->filter) {
 		parse_fail(p, at, "%s is not known", what);
 		return NULL;

@@ -14,6 +14,13 @@ struct scope *scope_open(struct run *r, struct scope *outer)
 	return s;
 }
 
+/* Failures from here on are the node's own, not those of its parts. */
+static void stand_at(struct run *r, const struct node *node)
+{
+	r->line = node->line;
+	r->column = node->column;
+}
+
 static struct value evaluate_name(struct run *r, struct text name)
 {
 	const struct variable *variable = scope_find(r->scope, name);
@@ -73,6 +80,7 @@ static struct value evaluate_slice(struct run *r, const struct node *node)
 
 	for (int i = 0; i < 3; i++)
 		parts[i] = nodes[i] ? jinja_evaluate(r, nodes[i]) : value_none();
+	stand_at(r, node);
 	return run_failed(r) ? base : jinja_slice(r, base, parts);
 }
 
@@ -96,9 +104,9 @@ static struct value evaluate_two(struct run *r, const struct node *node)
 
 	if (run_failed(r))
 		return a;
-	r->line = node->line;
-	r->column = node->column;
-	return node->kind == NODE_ITEM ? jinja_item(r, a, b) : jinja_operate(r, node->operator, a, b);
+	stand_at(r, node);
+	return node->kind == NODE_ITEM ? jinja_item(r, a, b)
+				       : jinja_operate(r, node->operator, a, b);
 }
 
 static struct value evaluate_plus(struct run *r, const struct node *node)
@@ -133,6 +141,7 @@ static struct value evaluate_kind(struct run *r, const struct node *node)
 		return evaluate_dict(r, node);
 	case NODE_ATTRIBUTE:
 		v = jinja_evaluate(r, node->a);
+		stand_at(r, node);
 		return run_failed(r) ? v : jinja_attribute(r, v, node->text);
 	case NODE_ITEM:
 	case NODE_BINARY:
@@ -147,6 +156,7 @@ static struct value evaluate_kind(struct run *r, const struct node *node)
 		return evaluate_test(r, node);
 	case NODE_NEGATE:
 		v = jinja_evaluate(r, node->a);
+		stand_at(r, node);
 		return run_failed(r) ? v : jinja_negate(r, v);
 	case NODE_PLUS:
 		return evaluate_plus(r, node);

@@ -34,7 +34,8 @@ struct value jinja_capture(struct run *r, const struct node *list, struct scope 
 struct scope *scope_open(struct run *r, struct scope *outer);
 
 /* jinja_operators.c */
-struct value jinja_operate(struct run *r, enum operator_kind operator, struct value a, struct value b);
+struct value jinja_operate(struct run *r, enum operator_kind operator, struct value a,
+			   struct value b);
 struct value jinja_negate(struct run *r, struct value v);
 struct value jinja_slice(struct run *r, struct value v, const struct value parts[3]);
 

@@ -191,7 +191,8 @@ static int lex_tag(struct lexer *x, size_t at, bool block)
 		if ((sign == '-' || (block && sign == '+')) && looking_at(x, here + 1, end))
 			here++;
 		if (x->depth == 0 && looking_at(x, here, end)) {
-			if (!lexer_push(x, block ? TOKEN_BLOCK_END : TOKEN_PRINT_END, here, here + 2))
+			if (!lexer_push(x, block ? TOKEN_BLOCK_END : TOKEN_PRINT_END, here,
+					here + 2))
 				return -ENOMEM;
 			finish_tag(x, here + 2, here > x->at ? sign : '\0', block);
 			return 0;

@@ -196,7 +196,8 @@ static int unescape(struct lexer *x, struct text *text, size_t at)
 		} else {
 			n = unescape_one(text->data + i, text->bytes - i, &to);
 			if (n == 0)
-				return lexer_fail(x, at, "this string has a bad \\x, \\u or \\U escape");
+				return lexer_fail(x, at,
+						  "this string has a bad \\x, \\u or \\U escape");
 		}
 		i += n;
 	}

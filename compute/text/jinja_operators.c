@@ -204,7 +204,8 @@ static struct value arithmetic(struct run *r, enum operator_kind operator, struc
 	return fail_kinds(r, operator, a, b);
 }
 
-struct value jinja_operate(struct run *r, enum operator_kind operator, struct value a, struct value b)
+struct value jinja_operate(struct run *r, enum operator_kind operator, struct value a,
+			   struct value b)
 {
 	switch (operator) {
 	case OPERATOR_JOIN:

@@ -25,7 +25,7 @@ static void print_float(struct buffer *out, double number)
 	do {
 		snprintf(text, sizeof(text), "%.*e", digits - 1, number);
 	} while (strtod(text, NULL) != number && digits++ < FLOAT_DIGITS_MAX);
-	exponent = atoi(strchr(text, 'e') + 1);
+	exponent = (int)strtol(strchr(text, 'e') + 1, NULL, 10);
 	if (exponent < PLAIN_EXPONENT_LEAST || exponent >= PLAIN_EXPONENT_END) {
 		buffer_text(out, text);
 		return;
@@ -69,7 +69,10 @@ static void print_quoted(struct buffer *out, struct text t)
 		else if (is_printable(c))
 			buffer_append(out, t.data + at, n);
 		else
-			buffer_printf(out, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x",
+			buffer_printf(out,
+				      c < 0x100     ? "\\x%02x"
+				      : c < 0x10000 ? "\\u%04x"
+						    : "\\U%08x",
 				      c);
 		at += n;
 	}

@@ -20,10 +20,10 @@
 struct node;
 
 enum {
-	RUN_STEPS_MAX = 20 * 1000 * 1000,
+	RUN_STEPS_MAX = 5 * 1000 * 1000,
 	RUN_DEPTH_MAX = 600,
 	RUN_OUTPUT_BYTES_MAX = 64 << 20,
-	RUN_MEMORY_BYTES_MAX = 512 << 20,
+	RUN_MEMORY_BYTES_MAX = 256 << 20,
 };
 
 struct variable {

@@ -23,7 +23,7 @@ static int add_id(struct wrapping *w, const json_t *id, const char *path, const 
 
 	if (!json_is_integer(id) || value < 0 || value > UINT32_MAX ||
 	    !vocab_has(v, (uint32_t)value))
-		return error_set(e, -EINVAL, "%s.id does not stand for a token of the vocabulary", path);
+		return error_set(e, -EINVAL, "%s.id does not stand for a token we have", path);
 	if (*count == POSTPROCESSOR_IDS_MAX)
 		return error_set(e, -ENOTSUP, "%s: more than %d added ids are not supported", path,
 				 POSTPROCESSOR_IDS_MAX);

@@ -31,7 +31,8 @@ enum gguf_token_type {
 #define WORDS_WITH_NUMBERS(numbers)                                         \
 	CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers               \
 		     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-#define BLOOM_WORDS " ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
+#define BLOOM_WORDS \
+	" ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
 
 enum { REGEXES_MAX = 4, NAMES_MAX = 8 };
 
@@ -128,7 +129,7 @@ static int read_merge(struct source *s, uint32_t rank, struct buffer *joined)
 	merged = vocab_find(v, joined->data, joined->length);
 	if (left < 0 || right < 0 || merged < 0)
 		return error_set(s->error, -EINVAL,
-				 "tokenizer.ggml.merges[%u] \"%.*s\" is not of tokens in the vocabulary",
+				 "tokenizer.ggml.merges[%u] \"%.*s\" is not of known tokens",
 				 rank, (int)MIN(text.length, 40u), text.data);
 	bpe_add_merge(s->tokenizer->bpe, (uint32_t)left, (uint32_t)right, rank, (uint32_t)merged);
 	return 0;
@@ -412,11 +413,12 @@ static int read_settings(struct source *s)
 
 int tokenizer_open_gguf(struct tokenizer **out, const struct gguf *g, struct error *e)
 {
-	struct source s = { .tokenizer = mem_calloc(1, sizeof(*s.tokenizer)), .gguf = g, .error = e };
+	struct source s = { .gguf = g, .error = e };
 	struct gguf_text model;
 	int rc;
 
 	*out = NULL;
+	s.tokenizer = mem_calloc(1, sizeof(*s.tokenizer));
 	if (!s.tokenizer)
 		return error_errno(e, -ENOMEM, "opening a tokenizer");
 	if (!gguf_string(g, "tokenizer.ggml.model", &model))
@@ -427,7 +429,7 @@ int tokenizer_open_gguf(struct tokenizer **out, const struct gguf *g, struct err
 		rc = read_sentence_piece(&s);
 	else
 		rc = error_set(e, -ENOTSUP,
-			       "tokenizer.ggml.model \"%.*s\" is not supported (gpt2 and llama are)",
+			       "tokenizer.ggml.model \"%.*s\" is not supported; gpt2, llama are",
 			       (int)MIN(model.length, 40u), model.data);
 	if (rc == 0)
 		rc = add_tokens(&s);

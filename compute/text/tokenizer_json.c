@@ -81,7 +81,8 @@ static int read_merge(struct tokenizer *t, const json_t *node, size_t rank, stru
 	right = vocab_find(t->vocab, pair[1].data, pair[1].bytes);
 	merged = vocab_find(t->vocab, joined->data, joined->length);
 	if (left < 0 || right < 0 || merged < 0)
-		return error_set(e, -EINVAL, "model.merges[%zu]: \"%.40s\" is not in the vocabulary",
+		return error_set(e, -EINVAL,
+				 "model.merges[%zu]: \"%.40s\" is not in the vocabulary",
 				 rank, left < 0 ? pair[0].data
 				       : right < 0 ? pair[1].data : joined->data);
 	bpe_add_merge(t->bpe, (uint32_t)left, (uint32_t)right, (uint32_t)rank, (uint32_t)merged);

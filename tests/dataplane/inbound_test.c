@@ -7,6 +7,8 @@
 #include "tests/support/raw_peer.h"
 #include "tests/test.h"
 
+static const char large_slots[] = "petals_transport_slots_in_use{slot=\"large\"}";
+
 struct scene {
 	struct world world;
 	struct world_node *node;        /* the one under attack */
@@ -270,13 +272,11 @@ TEST(inbound__ends_in_the_middle_of_a_message)
 	raw_greet(&s->raw);
 	raw_message(out, &f, payload);
 	raw_send(&s->raw, out, 70000);
-	world_pass(&s->world, 5 * NS_PER_MS);
-	CHECK_EQ((int)world_counter(s->node, "petals_transport_slots_in_use{slot=\"large\"}"), 1);
+	CHECK(world_wait_counter(s->node, large_slots, 1));
 	shutdown(s->raw.fd, SHUT_WR);
 	CHECK(world_wait_lost(s->node, 1));
 	CHECK_EQ(s->node->lost[0].code, -ECONNRESET);
-	world_pass(&s->world, 5 * NS_PER_MS);
-	CHECK_EQ((int)world_counter(s->node, "petals_transport_slots_in_use{slot=\"large\"}"), 0);
+	CHECK(world_wait_counter(s->node, large_slots, 0));
 	scene_close(s);
 }
 

@@ -161,6 +161,7 @@ OVER_ENGINES(transport__credit_bounds_a_sender)
 	a->writables = 0;
 	CHECK_EQ(world_say(a, peer, 10, 10), -EAGAIN);
 	world_put_all(b);
+	CHECK(world_wait_writable(a, 1));
 	world_pass(w, 5 * NS_PER_MS);
 	CHECK_EQ(a->writables, 1);
 	for (int i = 0; i < 8; i++)
@@ -198,9 +199,8 @@ OVER_ENGINES(transport__reserve_says_why_not)
 	CHECK_EQ(transport_reserve(a->transport, 999, 1, &m), -ENOTCONN);
 	CHECK_OK(transport_connect(a->transport, &b->address, &peer, &e), &e);
 	CHECK_EQ(transport_reserve(a->transport, peer, 1, &m), -EAGAIN);
-	world_pass(w, 20 * NS_PER_MS);
+	CHECK(world_wait_writable(a, 1));
 	CHECK(transport_is_up(a->transport, peer));
-	CHECK_EQ(a->writables, 1);
 	CHECK_EQ(transport_reserve(a->transport, peer, (4 << 20) + 1, &m), -EMSGSIZE);
 	CHECK_EQ(transport_reserve_free(a->transport, peer, 513, &m), -EMSGSIZE);
 	transport_disconnect(a->transport, peer, "");
@@ -284,8 +284,7 @@ OVER_ENGINES(transport__a_full_queue_waits)
 	world_pass(w, 2 * NS_PER_MS);
 	CHECK_EQ(a->writables, 0);
 	message_put(a->transport, held[0]);
-	world_pass(w, 2 * NS_PER_MS);
-	CHECK_EQ(a->writables, 1);
+	CHECK(world_wait_writable(a, 1));
 	CHECK_EQ(transport_reserve(a->transport, peer, 1, &held[0]), 0);
 	for (int i = 0; i < 4; i++)
 		message_put(a->transport, held[i]);

@@ -7,6 +7,8 @@
 #include "tests/support/raw_peer.h"
 #include "tests/test.h"
 
+static const char large_slots[] = "petals_transport_slots_in_use{slot=\"large\"}";
+
 static void big_hello(struct raw_peer *raw)
 {
 	struct wire_hello hello = { .version_least = WIRE_VERSION, .version_most = WIRE_VERSION,
@@ -92,8 +94,7 @@ TEST(uring_link__reader_goes_away)
 	raw_close(raw);
 	CHECK(world_wait_lost(n, 1));
 	CHECK_EQ(n->lost[0].code, -ECONNRESET);
-	world_pass(w, 10 * NS_PER_MS);
-	CHECK_EQ((int)world_counter(n, "petals_transport_slots_in_use{slot=\"large\"}"), 0);
+	CHECK(world_wait_counter(n, large_slots, 0));
 	world_close(w);
 	test_free(raw);
 	test_free(w);
@@ -113,8 +114,7 @@ TEST(uring_link__linger_is_bounded)
 	for (uint64_t i = 0; i < 8; i++)
 		CHECK_EQ(world_say(n, world_peer(n), 4 << 20, i), 0);
 	transport_disconnect(n->transport, world_peer(n), "too slow");
-	world_pass(w, 400 * NS_PER_MS);
-	CHECK_EQ((int)world_counter(n, "petals_transport_slots_in_use{slot=\"large\"}"), 0);
+	CHECK(world_wait_counter(n, large_slots, 0));
 	CHECK_EQ(n->losses, 0);
 	raw_close(raw);
 	world_close(w);

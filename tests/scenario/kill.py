@@ -7,7 +7,7 @@ from swarm import (MODEL, Failed, Swarm, ask, check, check_equal, main, metric, 
                    wait_until)
 
 PROMPT = "Here is how a violin is made, step by step, from choosing the wood to the last varnish:"
-TOKENS = 48
+TOKENS = 40
 STEPS = {"first": 1, "middle": TOKENS // 2, "last": TOKENS - 1}
 state = {}
 
@@ -113,18 +113,18 @@ def the_only_replica_is_missed_by_its_blocks():
                     "--compute", "f32", "--listen", "127.0.0.1:0", "--request-timeout", "4s", "--log-level", "warn")
     hitter = Hitter(swarm, [1], signal.SIGKILL, 5)
     begun = time.monotonic()
-    answer = ask(gateway.ready["url"], PROMPT, TOKENS, hitter)
+    answer = ask(gateway.ready["gateway"], PROMPT, TOKENS, hitter)
     took = time.monotonic() - begun
     check(answer.error, f"no error, but {len(answer.tokens)} tokens")
     check("[10,20)" in answer.error["message"], f"the blocks [10,20) are not named: {answer.error}")
     check(took < 8, f"the error took {took:.1f} s, the deadline was 4 s")
     report(f"   {answer.error['message']} ({took:.1f} s)")
     check_equal(answer.tokens, state["quiet"].tokens[:len(answer.tokens)], "tokens until then")
-    status, text = request(gateway.ready["url"] + "/ready")
+    status, text = request(gateway.ready["gateway"] + "/ready")
     check_equal(status, 503, "/ready of a gateway without blocks")
     check("[10,20)" in text, f"/ready does not name the blocks: {text}")
     swarm.replace(hitter.victims[0])
-    check(ask(gateway.ready["url"], PROMPT, TOKENS).same(state["quiet"]), "other tokens afterwards")
+    check(ask(gateway.ready["gateway"], PROMPT, TOKENS).same(state["quiet"]), "other tokens afterwards")
     check_equal(gateway.stop(), 0, "exit status of the gateway")
     swarm.close()
 

@@ -124,7 +124,7 @@ class Swarm(Process):
         self.gateway = self.ready["gateway"]
         self.directory = self.ready["directory"]
         self.spans, self.compute = servers, compute
-        self.servers = self.ready["servers"]
+        self.servers = list(self.ready["servers"])
 
     def pids(self):
         return [self.ready["gateway_pid"], self.ready["directory_pid"]] + \

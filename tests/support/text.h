@@ -5,8 +5,8 @@
  * Units      None.
  * Errors     Fail the test.
  */
-#ifndef PETALS_TESTS_SUPPORT_TEXT_H
-#define PETALS_TESTS_SUPPORT_TEXT_H
+#ifndef PETALS_TESTS_TEXT_H
+#define PETALS_TESTS_TEXT_H
 
 #include <jansson.h>
 

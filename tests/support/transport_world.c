@@ -146,11 +146,11 @@ bool world_run(struct world *w, uint64_t most_ns, bool (*done)(void *ctx), void 
 		return sim_run(w->network, until_ns, done, ctx);
 	}
 	while (!done || !done(ctx)) {
-		if (clock_ns(w->clock) >= until_ns)
-			return false;
 		for (int i = 0; i < w->count; i++)
 			if (w->nodes[i].transport && !w->nodes[i].still)
 				core_turn(w->nodes[i].core, 200 * NS_PER_US);
+		if (clock_ns(w->clock) >= until_ns)
+			return done && done(ctx);
 	}
 	return true;
 }
@@ -160,26 +160,29 @@ void world_pass(struct world *w, uint64_t ns)
 	world_run(w, ns, NULL, NULL);
 }
 
-struct wait { struct world_node *a, *b; int value, losses; };
+struct wait {
+	struct world_node *a, *b;
+	uint32_t peer;
+	int value, losses;
+};
 
 static bool both_up(void *ctx)
 {
 	struct wait *wait = ctx;
 
-	return wait->a->ups + wait->b->ups >= wait->value ||
+	return (transport_is_up(wait->a->transport, wait->peer) && wait->b->ups > wait->value) ||
 	       wait->a->losses > wait->losses;
 }
 
 uint32_t world_join(struct world_node *a, struct world_node *b)
 {
-	struct wait wait = { a, b, a->ups + b->ups + 2, a->losses };
-	uint32_t peer;
+	struct wait wait = { .a = a, .b = b, .value = b->ups, .losses = a->losses };
 	struct error e;
 
-	CHECK_OK(transport_connect(a->transport, &b->address, &peer, &e), &e);
+	CHECK_OK(transport_connect(a->transport, &b->address, &wait.peer, &e), &e);
 	CHECK(world_run(a->world, 5 * NS_PER_S, both_up, &wait));
-	CHECK(transport_is_up(a->transport, peer));
-	return peer;
+	CHECK(transport_is_up(a->transport, wait.peer));
+	return wait.peer;
 }
 
 uint32_t world_peer(const struct world_node *n)
@@ -214,6 +217,40 @@ bool world_wait_lost(struct world_node *n, int losses)
 	struct wait wait = { .a = n, .value = losses };
 
 	return world_run(n->world, 10 * NS_PER_S, lost_enough, &wait);
+}
+
+static bool writable_enough(void *ctx)
+{
+	struct wait *wait = ctx;
+
+	return wait->a->writables >= wait->value;
+}
+
+bool world_wait_writable(struct world_node *n, int writables)
+{
+	struct wait wait = { .a = n, .value = writables };
+
+	return world_run(n->world, 10 * NS_PER_S, writable_enough, &wait);
+}
+
+struct watch {
+	struct world_node *node;
+	const char *series;
+	double value;
+};
+
+static bool counter_is(void *ctx)
+{
+	struct watch *watch = ctx;
+
+	return world_counter(watch->node, watch->series) == watch->value;
+}
+
+bool world_wait_counter(struct world_node *n, const char *series, double value)
+{
+	struct watch watch = { n, series, value };
+
+	return world_run(n->world, 10 * NS_PER_S, counter_is, &watch);
 }
 
 static uint8_t pattern(uint64_t key, uint32_t at)

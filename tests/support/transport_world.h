@@ -66,6 +66,8 @@ bool world_run(struct world *w, uint64_t most_ns, bool (*done)(void *ctx), void 
 void world_pass(struct world *w, uint64_t ns);
 bool world_wait_received(struct world_node *n, int receipts);
 bool world_wait_lost(struct world_node *n, int losses);
+bool world_wait_writable(struct world_node *n, int writables);
+bool world_wait_counter(struct world_node *n, const char *series, double value);
 
 void world_put_all(struct world_node *n);
 /* Reserves, fills with a pattern made from `key` and sends; the reserve's code. */

@@ -79,6 +79,35 @@ TEST(team_run__survives_sleep)
 	run_many(4, 30, true);
 }
 
+static void dawdle(void *ctx, uint32_t index, uint32_t worker)
+{
+	if (worker != 0)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	count(ctx, index, worker);
+}
+
+/* Goal: nothing is lost while late helpers are sent to rest and called back, nor when the
+ * team is closed meanwhile.
+ */
+TEST(team_run__outlasts_late_helpers)
+{
+	static struct tally tally;
+	struct team *t;
+
+	memset(&tally, 0, sizeof(tally));
+	tally.threads = 3;
+	CHECK_EQ(team_open(&t, 3), 0);
+	for (int i = 0; i < 40; i++) {
+		team_run(t, 20, dawdle, &tally);
+		for (uint32_t j = 0; j < 20; j++)
+			CHECK_EQ(tally.runs[j], i + 1);
+		if (i % 8 == 7)
+			nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
+	}
+	CHECK_EQ(tally.bad_worker, 0);
+	team_close(t);
+}
+
 /* Goal: a helper that went to sleep wakes for the next operation and for the end. */
 TEST(team_run__wakes_an_idle_team)
 {

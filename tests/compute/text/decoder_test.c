@@ -1,4 +1,4 @@
-/* decoder_test.c - tests of compute/text/decoder.c and decoder_read.c. */
+/* decoder_test.c - tests of compute/text/decoder.c. */
 #include "compute/text/decoder.h"
 
 #include "tests/test.h"
@@ -49,32 +49,6 @@ TEST(decoder_prepare__steps)
 	check_token(CHAIN(REPLACE "," STRIP("1", "2")), "__a___", false, " a ");
 	check_token("{\"type\":\"Metaspace\",\"replacement\":\"_\"}", "_a_b", false, " a b");
 	check_token("{\"type\":\"Metaspace\",\"replacement\":\"_\"}", "_a_b", true, "ab");
-}
-
-/* Goal: chains that would need the whole text are refused with their path. */
-TEST(decoder_read__refuses)
-{
-	static const struct {
-		const char *json, *sentence;
-	} rows[] = {
-		{ "{\"type\":\"CTC\"}", "decoder.type \"CTC\"" },
-		{ CHAIN("{\"type\":\"Fuse\"}," STRIP("2", "0")), "decoder.decoders[1]: " },
-		{ CHAIN("{\"type\":\"Fuse\"}," STRIP("0", "1")), "decoder.decoders[1]: " },
-		{ CHAIN("{\"type\":\"Fuse\"},{\"type\":\"ByteFallback\"}"),
-		  "decoder.decoders[1]: " },
-		{ CHAIN("{\"type\":\"ByteLevel\"}," REPLACE), "decoder.decoders[1]: " },
-		{ STRIP("-1", "0"), "decoder.start is an integer, expected a non-negative" },
-	};
-
-	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
-		struct decoder d;
-		struct error e = { 0 };
-
-		CHECK(read_it(&d, rows[i].json, &e) < 0);
-		decoder_close(&d);
-		if (strstr(e.text, rows[i].sentence) != e.text)
-			fail_msg("\"%s\" instead of \"%s\"", e.text, rows[i].sentence);
-	}
 }
 
 /* Goal: only "<0xXX>" is a byte. */

@@ -133,3 +133,27 @@ TEST(detokenizer_push__byte_fallback)
 	check_text(t, cut, 3, "\xEF\xBF\xBD\xEF\xBF\xBD" "a");
 	tokenizer_close(t);
 }
+
+/* Goal: the bytes of single tokens, halves of characters included. */
+TEST(tokenizer_token_bytes__halves)
+{
+	struct tokenizer *t = open_kind("tokenizers/gpt2.json");
+	struct tokenizer *s = open_kind("tokenizers/mistral.json");
+	struct buffer out = { 0 };
+
+	tokenizer_token_bytes(t, id_of(t, "\xC3\xA2"), &out);
+	CHECK_EQ(out.length, 1);
+	CHECK_EQ((uint8_t)out.data[0], 0xE2);
+	buffer_clear(&out);
+	tokenizer_token_bytes(s, id_of(s, "<0x82>"), &out);
+	CHECK_EQ((uint8_t)out.data[0], 0x82);
+	buffer_clear(&out);
+	tokenizer_token_bytes(s, id_of(s, "\xE2\x96\x81"), &out);
+	CHECK_TEXT(buffer_string(&out), " ");
+	buffer_clear(&out);
+	tokenizer_token_bytes(s, tokenizer_size(s), &out);
+	CHECK_EQ(out.length, 0);
+	buffer_close(&out);
+	tokenizer_close(t);
+	tokenizer_close(s);
+}

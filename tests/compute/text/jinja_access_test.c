@@ -5,7 +5,7 @@
 #include "tests/test.h"
 
 /* Goal: a dot prefers methods, brackets prefer keys. */
-TEST(get_attribute__dicts)
+TEST(jinja_attribute__dicts)
 {
 	const char *variables = "{\"d\":{\"items\":1,\"x\":2},\"l\":[5,6],\"s\":\"h\u00e4\"}";
 

@@ -14,8 +14,8 @@ TEST(find_function__raise_exception)
 /* Goal: range, dict and namespace. */
 TEST(find_function__makers)
 {
-	CHECK_TEXT(rendered("{{ range(3) | list }}{{ range(1, 3) | list }}{{ range(5, 0, -2) | list }}",
-			    NULL), "[0, 1, 2][1, 2][5, 3, 1]");
+	CHECK_TEXT(rendered("{{ range(3) | list }}{{ range(1, 3) | list }}"
+			    "{{ range(5, 0, -2) | list }}", NULL), "[0, 1, 2][1, 2][5, 3, 1]");
 	CHECK_TEXT(rendered("{{ dict(a=1, b='x') }}{{ namespace({'k': 2}).k }}", NULL),
 		   "{'a': 1, 'b': 'x'}2");
 	CHECK(strstr(rendered("{{ range(9999999) }}", NULL), "range has more than"));

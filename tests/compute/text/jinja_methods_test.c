@@ -1,4 +1,4 @@
-/* jinja_methods_test.c - tests of compute/text/jinja_methods.c and jinja_format.c. */
+/* jinja_methods_test.c - tests of compute/text/jinja_methods.c. */
 #include "compute/text/jinja_table.h"
 
 #include "tests/support/text.h"
@@ -18,7 +18,8 @@ TEST(find_method__texts)
 	check("' a '.strip() ~ 'xax'.lstrip('x') ~ 'xax'.rstrip('x')", "aaxxa");
 	check("'a,b,,c'.split(','), ' a  b '.split(), 'a b c'.split(' ', 1)",
 	      "(['a', 'b', '', 'c'], ['a', 'b'], ['a', 'b c'])");
-	check("'a.b.c'.rsplit('.', 1), 'a\nb\r\nc'.splitlines()", "(['a.b', 'c'], ['a', 'b', 'c'])");
+	check("'a.b.c'.rsplit('.', 1), 'a\nb\r\nc'.splitlines()",
+	      "(['a.b', 'c'], ['a', 'b', 'c'])");
 	check("'ab'.upper(), 'AB'.lower(), \"it's a\".title(), 'aB'.capitalize()",
 	      "('AB', 'ab', \"It'S A\", 'Ab')");
 	check("'abc'.startswith('ab'), 'abc'.endswith(('x', 'c'))", "(True, True)");
@@ -26,8 +27,8 @@ TEST(find_method__texts)
 	check("'abc'.removeprefix('a'), 'abc'.removesuffix('x')", "('bc', 'abc')");
 	check("'\xC3\xA4" "bb'.find('b'), 'abab'.count('ab'), 'abc'.index('c')", "(1, 2, 2)");
 	check("'-'.join(['a', 'b'])", "a-b");
-	check("'-'.join([1])", "error: line 1, column 9: item 0 to join is a int, expected a str");
-	check("'a'.split('')", "error: line 1, column 13: split by an empty separator");
+	check("'-'.join([1])", "error: line 1, column 8: item 0 to join is a int, expected a str");
+	check("'a'.split('')", "error: line 1, column 8: split by an empty separator");
 }
 
 /* Goal: methods of dicts, lists and loops. */
@@ -39,17 +40,6 @@ TEST(find_method__containers)
 	check("[1, 2, 1].count(1), [1, 2].index(2)", "(2, 1)");
 	CHECK_TEXT(rendered("{% for i in range(3) %}{{ loop.cycle('a', 'b') }}{% endfor %}", NULL),
 		   "aba");
-	check("d.upper()", "error: line 1, column 12: \"upper\" is undefined");
+	check("d.upper()", "error: line 1, column 6: \"upper\" is undefined");
 }
 
-/* Goal: both ways to format. */
-TEST(format_braces__and_percent)
-{
-	check("'{} {1} {x} {{}}'.format(1, 2, x=3)", "1 2 3 {}");
-	check("'{'.format(1)", "error: line 1, column 14: a single \"{\" in a format");
-	check("'%5.1f|%-4d|%04d|%s|%r|%%|%x' % (2.25, 3, 4, none, 'a', 255)",
-	      "  2.2|3   |0004|None|'a'|%|ff");
-	check("'%s' % ()", "error: line 1, column 9: there are only 0 values to format");
-	check("'x' % 1", "error: line 1, column 8: only 0 of 1 values are formatted");
-	check("'%c' % 1", "error: line 1, column 9: this % conversion is not supported");
-}

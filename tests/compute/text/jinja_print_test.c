@@ -7,8 +7,8 @@
 /* Goal: floats print with the fewest digits that read back. */
 TEST(print_value__floats)
 {
-	CHECK_TEXT(rendered("{{ [0.1, 1.0, 1e15, 1e16, 1.5e-4, 1.5e-5, 123456.789, -2.5, 5e-324] }}",
-			    NULL),
+	CHECK_TEXT(rendered("{{ [0.1, 1.0, 1e15, 1e16, 1.5e-4, 1.5e-5, 123456.789, -2.5, "
+			    "5e-324] }}", NULL),
 		   "[0.1, 1.0, 1000000000000000.0, 1e+16, 0.00015, 1.5e-05, 123456.789, -2.5, "
 		   "5e-324]");
 }

@@ -1,6 +1,7 @@
 /* jinja_tests_test.c - tests of compute/text/jinja_tests.c. */
 #include "compute/text/jinja_table.h"
 
+#include "dataplane/base/memory.h"
 #include "tests/support/text.h"
 #include "tests/test.h"
 
@@ -24,27 +25,30 @@ TEST(find_test__kinds)
 
 	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
 		snprintf(template, sizeof(template),
-			 "{%% for x in [none, true, 1, 1.5, 'a', [], (1,), {}] %%}{%% if x is %s %%}1"
+			 "{%% for x in [none, true, 1, 1.5, 'a', [], (1,), {}] %%}"
+			 "{%% if x is %s %%}1"
 			 "{%% else %%}0{%% endif %%}{%% endfor %%}{{ gone is %s }}",
 			 rows[i].name, rows[i].name);
-		answer = strdup(rendered(template, NULL));
+		answer = mem_strdup(rendered(template, NULL));
 		CHECK(strncmp(answer, rows[i].answers + 1, 8) == 0);
 		CHECK_TEXT(answer + 8, rows[i].answers[0] == '1' ? "True" : "False");
-		free(answer);
+		mem_free(answer);
 	}
 }
 
 /* Goal: tests with arguments. */
 TEST(find_test__arguments)
 {
-	CHECK_TEXT(rendered("{{ 3 is odd }} {{ 3.5 is odd }} {{ 4 is even }} {{ 9 is divisibleby(3) }}",
-			    NULL), "True False True True");
-	CHECK_TEXT(rendered("{{ 1 is eq 1 }} {{ 1 is ne(2) }} {{ 1 is lt 2 }} {{ 2 is ge 3 }}", NULL),
+	CHECK_TEXT(rendered("{{ 3 is odd }} {{ 3.5 is odd }} {{ 4 is even }} "
+			    "{{ 9 is divisibleby(3) }}", NULL), "True False True True");
+	CHECK_TEXT(rendered("{{ 1 is eq 1 }} {{ 1 is ne(2) }} {{ 1 is lt 2 }} "
+			    "{{ 2 is ge 3 }}", NULL),
 		   "True True True False");
-	CHECK_TEXT(rendered("{{ 'a' is in ['a'] }} {{ none is sameas none }} {{ 1 is sameas true }}",
-			    NULL), "True True False");
+	CHECK_TEXT(rendered("{{ 'a' is in ['a'] }} {{ none is sameas none }} "
+			    "{{ 1 is sameas true }}", NULL), "True True False");
 	CHECK_TEXT(rendered("{{ 'ab' is lower }} {{ 'aB' is lower }} {{ 'A1' is upper }} {{ '1' is "
 			    "upper }}", NULL), "True False True False");
-	CHECK_TEXT(rendered("{{ raise_exception is callable }} {{ [] | select is sequence }}", NULL),
+	CHECK_TEXT(rendered("{{ raise_exception is callable }} {{ [] | select is sequence }}",
+			    NULL),
 		   "True False");
 }

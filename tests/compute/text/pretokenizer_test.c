@@ -1,4 +1,4 @@
-/* pretokenizer_test.c - tests of compute/text/pretokenizer.c and pretokenizer_read.c. */
+/* pretokenizer_test.c - tests of compute/text/pretokenizer.c. */
 #include "compute/text/pretokenizer.h"
 
 #include "tests/test.h"
@@ -63,15 +63,3 @@ TEST(pretokenizer_run__kinds)
 		       "a \xC3\xA4"), "a\xC4\xA0\xC3\x83\xC2\xA4");
 }
 
-/* Goal: Metaspace in its old and new spelling; "first" is the input's start. */
-TEST(pretokenizer_run__metaspace)
-{
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\"}", "a b"), "_a|_b");
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"str_rep\":\"_\","
-		       "\"add_prefix_space\":false}", "a b"), "a|_b");
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"split\":false}", "a b"),
-		   "_a_b");
-	CHECK_TEXT(cut("{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("Isolated", "")
-		       ",{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":"
-		       "\"first\"}]}", "a-b"), "_a|-|b");
-}

@@ -78,7 +78,8 @@ TEST(tokenizer_open_hf__settings)
 
 	put(&f, "tokenizer_config.json",
 	    "{\"bos_token\":{\"content\":\"<s>\"},\"eos_token\":\"a\",\"chat_template\":["
-	    "{\"name\":\"tool_use\",\"template\":\"T\"},{\"name\":\"default\",\"template\":\"D\"}]}");
+	    "{\"name\":\"tool_use\",\"template\":\"T\"},"
+	    "{\"name\":\"default\",\"template\":\"D\"}]}");
 	CHECK_OK(tokenizer_open_hf(&t, f.path, &e), &e);
 	CHECK_TEXT(tokenizer_bos(t), "<s>");
 	CHECK_TEXT(tokenizer_eos(t), "a");

@@ -43,8 +43,9 @@ static void check_file(const char *name)
 	json_array_foreach(json_object_get(file, "vectors"), i, one) {
 		const json_t *text = json_object_get(one, "text");
 		const json_t *decoded = json_object_get(one, "decoded");
-		unsigned flags = (json_is_true(json_object_get(one, "specials")) * ENCODE_SPECIALS) |
-				 (json_is_true(json_object_get(one, "plain")) * ENCODE_NO_ADDED);
+		bool specials = json_is_true(json_object_get(one, "specials"));
+		bool plain = json_is_true(json_object_get(one, "plain"));
+		unsigned flags = (specials ? ENCODE_SPECIALS : 0u) | (plain ? ENCODE_NO_ADDED : 0u);
 
 		check_ids(t, json_string_value(text), json_string_length(text), flags,
 			  json_object_get(one, "ids"));
@@ -116,7 +117,8 @@ TEST(tokenizer_open_json__refuses)
 		  "model.vocab[\"b\"]: id 0 is taken" },
 		{ "{\"model\":{" VOCAB ",\"merges\":[\"a b\",\"a c\"]}}",
 		  "model.merges[1]: \"c\" is not in the vocabulary" },
-		{ "{\"model\":{" VOCAB ",\"merges\":[\"a b\",7]}}", "model.merges[1] is not a pair" },
+		{ "{\"model\":{" VOCAB ",\"merges\":[\"a b\",7]}}",
+		  "model.merges[1] is not a pair" },
 		{ "{\"model\":{" VOCAB ",\"merges\":[],\"unk_token\":\"x\"}}",
 		  "model.unk_token \"x\"" },
 		{ "{\"model\":{" VOCAB ",\"merges\":[],\"end_of_word_suffix\":\"</w>\"}}",
@@ -126,7 +128,8 @@ TEST(tokenizer_open_json__refuses)
 		  "model.fuse_unk is an integer" },
 		{ "{" MODEL ",\"normalizer\":{\"type\":\"Nmt\"}}", "normalizer.type \"Nmt\"" },
 		{ "{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":"
-		  "\"NFC\"},{\"type\":\"Prepend\"}]}}", "normalizer.normalizers[1].prepend is missing" },
+		  "\"NFC\"},{\"type\":\"Prepend\"}]}}",
+		  "normalizer.normalizers[1].prepend is missing" },
 		{ "{" MODEL ",\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}}",
 		  "pre_tokenizer.type \"UnicodeScripts\"" },
 		{ "{" MODEL ",\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},"
@@ -156,8 +159,8 @@ TEST(tokenizer_open_json__refuses)
 TEST(tokenizer_open_json__unwinds_every_failure)
 {
 	static const char json[] =
-		"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"NFC\"},"
-		"{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"}]},"
+		"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":["
+		"{\"type\":\"NFC\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"}]},"
 		"\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true},"
 		"\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"_\"},"
 		"\"added_tokens\":[{\"id\":3,\"content\":\"x\",\"normalized\":true}]}";

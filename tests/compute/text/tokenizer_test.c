@@ -1,6 +1,8 @@
 /* tokenizer_test.c - tests of compute/text/tokenizer.c. */
 #include "compute/text/tokenizer.h"
 
+#include <pthread.h>
+
 #include "dataplane/base/memory.h"
 #include "tests/support/text.h"
 #include "tests/test.h"
@@ -144,12 +146,12 @@ TEST(tokenizer_encode__appends)
 	tokenizer_close(t);
 }
 
-/* Goal: half a megabyte without a space is cut in a moment; were merging
- * quadratic this would not come back.
+/* Goal: a very long text without a space is cut in a moment; were merging
+ * quadratic this would take minutes.
  */
 TEST(tokenizer_encode__long_word)
 {
-	enum { BYTES = 1 << 19 };
+	enum { BYTES = 1 << 17 };
 	struct tokenizer *t = open_bytes();
 	struct token_list l = { 0 };
 	struct buffer out = { 0 };
@@ -165,6 +167,53 @@ TEST(tokenizer_encode__long_word)
 	buffer_close(&out);
 	token_list_close(&l);
 	mem_free(text);
+	tokenizer_close(t);
+}
+
+struct worker {
+	const struct tokenizer *tokenizer;
+	pthread_t thread;
+	struct token_list list;
+	struct buffer text;
+	int rc;
+};
+
+static void *work(void *context)
+{
+	struct worker *w = context;
+	const char *text = "Hello <|im_start|>don't 123  gr\xC3\xBCn [X] ";
+	struct error e = { 0 };
+
+	for (int i = 0; i < 50 && w->rc == 0; i++)
+		w->rc = tokenizer_encode(w->tokenizer, text, strlen(text), 0, &w->list, &e);
+	if (w->rc == 0)
+		w->rc = tokenizer_decode(w->tokenizer, w->list.ids, w->list.count, false, &w->text);
+	return NULL;
+}
+
+/* Goal: any number of threads encode and decode at once, each the same. */
+TEST(tokenizer_encode__threads)
+{
+	struct tokenizer *t = open_bytes();
+	struct worker workers[4];
+
+	for (size_t i = 0; i < ARRAY_LENGTH(workers); i++) {
+		workers[i] = (struct worker){ .tokenizer = t };
+		CHECK_EQ(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+	}
+	for (size_t i = 0; i < ARRAY_LENGTH(workers); i++)
+		CHECK_EQ(pthread_join(workers[i].thread, NULL), 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(workers); i++) {
+		CHECK_EQ(workers[i].rc, 0);
+		CHECK_EQ(workers[i].list.count, workers[0].list.count);
+		CHECK_BYTES(workers[i].list.ids, workers[0].list.ids,
+			    workers[0].list.count * sizeof(uint32_t));
+		CHECK_TEXT(buffer_string(&workers[i].text), buffer_string(&workers[0].text));
+	}
+	for (size_t i = 0; i < ARRAY_LENGTH(workers); i++) {
+		token_list_close(&workers[i].list);
+		buffer_close(&workers[i].text);
+	}
 	tokenizer_close(t);
 }
 

@@ -1,6 +1,4 @@
-/* jinja_filters_test.c - tests of compute/text/jinja_text_filters.c and
- * jinja_list_filters.c.
- */
+/* jinja_text_filters_test.c - tests of compute/text/jinja_text_filters.c. */
 #include "compute/text/jinja_table.h"
 
 #include "tests/support/text.h"
@@ -49,22 +47,4 @@ TEST(find_filter__numbers)
 	check("-3 | abs, 2.5 | round, 3.14159 | round(2), 2.1 | round(method='ceil')",
 	      "(3, 2.0, 3.14, 3.0)");
 	check("'\xC3\xA4\xC3\xA4' | length, d | count", "(2, 2)");
-}
-
-/* Goal: filters over items. */
-TEST(find_filter__items)
-{
-	check("m | map(attribute='role') | join(', ')", "b, a");
-	check("m | selectattr('role', 'equalto', 'a') | map(attribute='n') | list", "[1]");
-	check("m | rejectattr('n', 'gt', 1) | list | length", "1");
-	check("[1, 'a', none] | select('string') | list, [0, 1] | reject | list", "(['a'], [0])");
-	check("['b', 'A'] | sort, [1, 3, 2] | sort(reverse=true)", "(['A', 'b'], [3, 2, 1])");
-	check("m | sort(attribute='n') | map(attribute='role') | list", "['a', 'b']");
-	check("d | dictsort, d | dictsort(by='value', reverse=true)",
-	      "([('X', 2), ('y', 1)], [('X', 2), ('y', 1)])");
-	check("['a', 'A', 'b'] | unique | list, 'abc' | reverse", "(['a', 'b'], 'cba')");
-	check("[3, 1] | first, [3, 1] | last, [3, 1] | min, [3, 1] | max, [3, 1] | sum",
-	      "(3, 1, 1, 3, 4)");
-	check("['a'] | map('upper') | list, d | items | list", "(['A'], [('y', 1), ('X', 2)])");
-	check("'yes' if [] | select else 'no'", "yes");
 }

@@ -1,0 +1,100 @@
+/* http_body_fuzz.c - bodies of completions, chats and token requests, read and encoded as the
+ * gateway does; the first byte chooses the route.
+ */
+#include <string.h>
+
+#include "control/completion_prompt.h"
+#include "dataplane/base/memory.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity);
+
+static const char *const seeds[] = {
+	"c{\"prompt\": \"The server\", \"max_tokens\": 7, \"temperature\": 0.5, \"top_p\": 0.9, "
+	"\"top_k\": 40, \"min_p\": 0.05, \"repetition_penalty\": 1.1, \"presence_penalty\": -1, "
+	"\"frequency_penalty\": 2, \"logit_bias\": {\"5\": -100, \"6\": 1.5}, \"seed\": -3}",
+	"c{\"prompt\": [\"one\", \"two\"], \"stop\": [\"a\", \"bc\"], \"stop_token_ids\": [0, 9], "
+	"\"ignore_eos\": true, \"min_tokens\": 2, \"n\": 3, \"best_of\": 3, \"echo\": true, "
+	"\"logprobs\": 4, \"stream\": true, \"stream_options\": {\"include_usage\": true}}",
+	"c{\"prompt\": [5, 6, 7], \"model\": \"m\", \"return_token_ids\": true}",
+	"c{\"prompt\": [[5], [6, 7]], \"suffix\": null, \"skip_special_tokens\": false}",
+	"m{\"messages\": [{\"role\": \"system\", \"content\": \"be brief\"}, {\"role\": \"user\", "
+	"\"content\": [{\"type\": \"text\", \"text\": \"hi\"}]}], \"tools\": [], \"logprobs\": true, "
+	"\"top_logprobs\": 2, \"max_completion_tokens\": 5, \"response_format\": "
+	"{\"type\": \"text\"}, \"chat_template_kwargs\": {\"x\": 1}}",
+	"m{\"messages\": [{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{}]}], "
+	"\"add_generation_prompt\": false, \"tool_choice\": \"auto\", \"user\": \"me\"}",
+};
+
+/* One vocabulary entry per byte, and a template of one expression. */
+static const char tokenizer_json[] =
+	"{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"c\": 2, \"d\": 3, "
+	"\"e\": 4, \"ab\": 5}, \"merges\": [\"a b\"]}, \"pre_tokenizer\": {\"type\": "
+	"\"ByteLevel\", \"add_prefix_space\": false}, \"decoder\": {\"type\": \"ByteLevel\"}}";
+static const char chat_template[] = "{% for m in messages %}{{ m['role'] + m['content'] }}"
+				    "{% endfor %}{{ bos_token }}";
+
+static const struct served_model *model(void)
+{
+	static struct served_model m = {
+		.name = "m", .vocabulary = 16, .context = 64, .default_tokens = 16,
+		.choices_max = 16,
+	};
+	static struct tokenizer *tokenizer;
+	static struct chat_template *template;
+
+	if (!tokenizer) {
+		int rc = tokenizer_open_json(&tokenizer, tokenizer_json, strlen(tokenizer_json),
+					     NULL);
+
+		assert(rc == 0);
+		rc = chat_template_open(&template, chat_template, strlen(chat_template), NULL);
+		assert(rc == 0);
+	}
+	m.tokenizer = tokenizer;
+	m.chat_template = template;
+	return &m;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct completion_request r = { 0 };
+	struct api_fault f = { 0 };
+	struct buffer text = { 0 };
+	enum completion_kind kind;
+	int rc;
+
+	if (size == 0)
+		return 0;
+	kind = data[0] == 'm' ? COMPLETION_CHAT : COMPLETION_TEXT;
+	rc = completion_request_read(&r, kind, (const char *)data + 1, size - 1, model(), &f);
+	if (rc == 0)
+		rc = completion_encode(&r, model(), &f);
+	if (rc == 0)
+		rc = completion_fit(&r, model(), &f);
+	/* Refused with a status and a sentence, or within every bound. */
+	assert(rc < 0 ? f.status >= 400 && f.message[0] : f.status == 0);
+	if (rc == 0) {
+		struct error e;
+
+		assert(sampler_options_check(&r.sampler, model()->vocabulary, &e) == 0);
+		assert(r.prompt_count * r.n <= model()->choices_max);
+		for (uint32_t i = 0; i < r.prompt_count; i++)
+			assert(r.prompts[i].ids.count + r.max_tokens <= model()->context);
+	}
+	api_fault_print(&f, &text);
+	buffer_close(&text);
+	completion_request_close(&r);
+	return 0;
+}
+
+size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
+{
+	size_t bytes;
+
+	if (index >= ARRAY_LENGTH(seeds))
+		return 0;
+	bytes = MIN(strlen(seeds[index]), capacity);
+	memcpy(out, seeds[index], bytes);
+	return bytes;
+}
