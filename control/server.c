@@ -205,6 +205,8 @@ static uint64_t server_deadline(void *ctx)
 {
 	const struct server *s = ctx;
 
+	if (s->state == SERVER_OFFLINE)
+		return UINT64_MAX;          /* nothing is reported any more */
 	if (s->state == SERVER_DRAINING && s->drain_deadline_ns)
 		return MIN(s->next_report_ns, s->drain_deadline_ns);
 	return s->next_report_ns;

@@ -160,7 +160,7 @@ static int run(void *target, int operand_count, char **operands)
 {
 	const struct bench_swarm_flags *f = target;
 	struct error e = { 0 };
-	json_t *all = json_object(), *swarm = NULL;
+	json_t *all = json_object(), *swarm = NULL, *decode;
 	int rc = measure_local(f, all, &e);
 
 	if (rc == 0)
@@ -172,10 +172,11 @@ static int run(void *target, int operand_count, char **operands)
 	json_object_set_new(all, "swarm", swarm);
 	if (f->json)
 		return bench_print(all, true);
+	decode = json_object_get(json_object_get(all, "threads_1"), "decode");
 	printf("compute %s, threads %lld (0: one per core), %lld clients, %lld + %lld tokens "
-	       "each\n\n", json_string_value(json_object_get(json_object_get(
-		       json_object_get(all, "threads_1"), "decode"), "compute")),
-	       (long long)f->threads, (long long)f->clients, (long long)f->prompt_tokens, (long long)f->tokens);
+	       "each\n\n", json_string_value(json_object_get(decode, "compute")),
+	       (long long)f->threads, (long long)f->clients, (long long)f->prompt_tokens,
+	       (long long)f->tokens);
 	print_ratios(all);
 	print_local(all);
 	print_served(f, all);

@@ -33,7 +33,8 @@ struct sim_flags {
 static const struct option options[] = {
 	{ .kind = OPTION_HEADING, .help = "What is repeated" },
 	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,
-	  .help = "Hugging Face directory or .gguf file; small ones run hundreds of swarms a minute" },
+	  .help = "Hugging Face directory or .gguf file; of a small one, hundreds of swarms run "
+		  "in a minute" },
 	{ "seeds", OPTION_INTEGER, AT(seeds), "100", 1, 1e9, .metavar = "N",
 	  .help = "how many swarms to run, each from its own seed" },
 	{ "seed", OPTION_INTEGER, AT(seed), "1", 0, 9e15, .metavar = "S",
@@ -321,7 +322,8 @@ static bool run_disturbed(struct swarm *w, struct error *e)
 		return false;
 	}
 	if (!simulation_settle(w->simulation)) {
-		snprintf(w->wrong, w->wrong_bytes, "the servers did not serve in 10 virtual seconds");
+		snprintf(w->wrong, w->wrong_bytes, "not every server serves after 10 virtual "
+			 "seconds");
 		return false;
 	}
 	for (uint32_t i = 0; i < w->count; i++) {
@@ -355,7 +357,7 @@ static int run_seed(const struct sim_flags *f, uint64_t seed, const struct model
 	for (uint32_t i = 0; i < w->count; i++) {
 		report->repairs += w->plans[i].repairs;
 		if (rc == 0 && w->plans[i].gap_ns)
-			rc = sim_report_pause(report, w->plans[i].gap_ns, e);
+			rc = sim_report_pause(report, seed, w->plans[i].gap_ns, e);
 	}
 	if (rc == 0 && !fine)
 		sim_report_failure(report, seed, wrong);
@@ -374,9 +376,10 @@ static void repeat_command(const struct sim_flags *f, char *out, size_t bytes)
 {
 	static const char *const faults[] = { "kill", "freeze", "cut", "drain", "slow", "mixed" };
 
-	snprintf(out, bytes, "petals-sim --model %s --spans %lld --replicas %lld --generations %lld "
-		 "--prompt-tokens %lld --tokens %lld --compute %s --fault %s --verbose --seeds 1 "
-		 "--seed", f->model, (long long)f->spans, (long long)f->replicas,
+	snprintf(out, bytes, "petals-sim --model %s --spans %lld --replicas %lld "
+		 "--generations %lld --prompt-tokens %lld --tokens %lld --compute %s --fault %s "
+		 "--verbose --seeds 1 --seed",
+		 f->model, (long long)f->spans, (long long)f->replicas,
 		 (long long)f->generations, (long long)f->prompt_tokens, (long long)f->tokens,
 		 compute_mode_name((enum compute_mode)f->compute), faults[f->fault]);
 }

@@ -25,8 +25,12 @@ void sim_report_close(struct sim_report *r)
 	r->pauses_ms = NULL;
 }
 
-int sim_report_pause(struct sim_report *r, uint64_t pause_ns, struct error *e)
+int sim_report_pause(struct sim_report *r, uint64_t seed, uint64_t pause_ns, struct error *e)
 {
+	if (pause_ns > r->longest_ns) {
+		r->longest_ns = pause_ns;
+		r->longest_seed = seed;
+	}
 	if (r->pause_count == r->pause_room) {
 		uint32_t room = r->pause_room ? 2 * r->pause_room : 256;
 		double *grown = mem_realloc(r->pauses_ms, room * sizeof(*grown));
@@ -71,7 +75,7 @@ void sim_report_progress(struct sim_report *r)
 
 static void print_json(const struct sim_report *r, double seconds)
 {
-	json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f}",
+	json_t *o = json_pack("{s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:I,s:f}",
 			      "swarms", (json_int_t)r->swarms,
 			      "generations", (json_int_t)r->generations,
 			      "faults", (json_int_t)r->faults,
@@ -80,6 +84,7 @@ static void print_json(const struct sim_report *r, double seconds)
 			      "pause_p50_ms", stats_quantile(r->pauses_ms, r->pause_count, 0.5),
 			      "pause_p99_ms", stats_quantile(r->pauses_ms, r->pause_count, 0.99),
 			      "pause_max_ms", stats_quantile(r->pauses_ms, r->pause_count, 1),
+			      "pause_max_seed", (json_int_t)r->longest_seed,
 			      "seconds", seconds);
 	char *text;
 
@@ -115,8 +120,10 @@ void sim_report_print(struct sim_report *r)
 	else
 		printf("every token and log-probability as undisturbed\n");
 	if (r->pause_count)
-		printf("longest gap after a fault, virtual ms: p50 %.1f, p99 %.1f, most %.1f\n",
+		printf("longest gap after a fault, virtual ms: p50 %.1f, p99 %.1f, most %.1f "
+		       "(seed %llu)\n",
 		       stats_quantile(r->pauses_ms, r->pause_count, 0.5),
 		       stats_quantile(r->pauses_ms, r->pause_count, 0.99),
-		       stats_quantile(r->pauses_ms, r->pause_count, 1));
+		       stats_quantile(r->pauses_ms, r->pause_count, 1),
+		       (unsigned long long)r->longest_seed);
 }

@@ -18,6 +18,7 @@ struct sim_report {
 
 	uint64_t swarms, generations, faults, repairs, failed;
 	uint64_t first_failed;          /* seed */
+	uint64_t longest_ns, longest_seed;      /* pause, and where it was */
 	double *pauses_ms;
 	uint32_t pause_count, pause_room;
 	bool terminal;
@@ -26,7 +27,7 @@ struct sim_report {
 
 void sim_report_begin(struct sim_report *r);
 void sim_report_close(struct sim_report *r);
-int sim_report_pause(struct sim_report *r, uint64_t pause_ns, struct error *e);
+int sim_report_pause(struct sim_report *r, uint64_t seed, uint64_t pause_ns, struct error *e);
 /* Prints it at once, with the command that repeats it. */
 void sim_report_failure(struct sim_report *r, uint64_t seed, const char *what);
 void sim_report_progress(struct sim_report *r);

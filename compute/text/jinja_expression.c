@@ -295,12 +295,17 @@ static struct node *parse_word(struct parser *p)
 		{ "none", { .kind = VALUE_NONE } },
 		{ "None", { .kind = VALUE_NONE } },
 	};
+	/* jinja2's other globals, which would only seem to be undefined. */
+	static const char *const missing[] = { "joiner", "cycler", "lipsum" };
 	const struct token *at = p->token++;
 	struct node *node;
 
 	for (size_t i = 0; i < ARRAY_LENGTH(words); i++)
 		if (text_is(at->text, words[i].name))
 			return constant(p, at, words[i].value);
+	for (size_t i = 0; i < ARRAY_LENGTH(missing); i++)
+		if (text_is(at->text, missing[i]))
+			parse_fail(p, at, "\"%s\" is not supported", missing[i]);
 	node = parse_node(p, NODE_NAME, at);
 	if (node)
 		node->text = at->text;

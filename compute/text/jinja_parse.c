@@ -67,7 +67,8 @@ void parse_expect(struct parser *p, enum token_kind kind, const char *text)
 			   text ? text : "the end of a tag");
 	else
 		parse_fail(p, p->token, "expected %s, not \"%.*s\"",
-			   text ? text : "the end of the tag", (int)MIN(p->token->text.bytes, (size_t)40), p->token->text.data);
+			   text ? text : "the end of the tag",
+			   (int)MIN(p->token->text.bytes, (size_t)40), p->token->text.data);
 }
 
 struct text parse_name(struct parser *p)

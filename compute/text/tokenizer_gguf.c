@@ -32,7 +32,8 @@ enum gguf_token_type {
 	CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" numbers               \
 		     "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define BLOOM_WORDS \
-	" ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
+	" ?[^(\\s|.,!?\xE2\x80\xA6\xE3\x80\x82" \
+	"\xEF\xBC\x8C\xE3\x80\x81\xE0\xA5\xA4\xDB\x94\xD8\x8C)]+"
 
 enum { REGEXES_MAX = 4, NAMES_MAX = 8 };
 

@@ -32,12 +32,18 @@ static void check_bad(enum completion_kind kind, const struct bad_body *bad, int
 	completion_request_close(&r);
 }
 
+static void check_all(enum completion_kind kind, const struct bad_body *bad, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		check_bad(kind, &bad[i], 400);
+}
+
 /* {"prompt": "x", REST}, {"messages": [...], REST} */
 #define P(rest) "{\"prompt\": \"x\", " rest "}"
 #define M(rest) "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], " rest "}"
 
-/* Goal: each bad field of a completion is named, with its value and what is taken. */
-TEST(completion_request_read__bad_completions)
+/* Goal: what is no request, or has no prompt, is refused with the place of the fault. */
+TEST(completion_request_read__bad_prompts)
 {
 	static const struct bad_body bad[] = {
 		{ "", NULL, "the body is not JSON: line 1" },
@@ -58,6 +64,15 @@ TEST(completion_request_read__bad_completions)
 		{ "{\"prompt\": [-1]}", "prompt", "names token -1" },
 		{ "{\"prompt\": [\"a\", 1]}", "prompt", "prompt must be text" },
 		{ P("\"model\": 7"), "model", "model must be text, got a number" },
+	};
+
+	check_all(COMPLETION_TEXT, bad, ARRAY_LENGTH(bad));
+}
+
+/* Goal: so is each parameter that is out of its bounds. */
+TEST(completion_request_read__bad_numbers)
+{
+	static const struct bad_body bad[] = {
 		{ P("\"temperature\": 7"), "temperature",
 		  "temperature must be between 0 and 2, got 7" },
 		{ P("\"temperature\": -0.1"), "temperature", "got -0.1" },
@@ -81,6 +96,15 @@ TEST(completion_request_read__bad_completions)
 		{ P("\"n\": 1000"), "n", "got 1000" },
 		{ P("\"n\": 17"), "n", "17 choices, the most of one request is 16" },
 		{ P("\"best_of\": 2"), "best_of", "not supported yet" },
+	};
+
+	check_all(COMPLETION_TEXT, bad, ARRAY_LENGTH(bad));
+}
+
+/* Goal: and each that is no number, or asks for what is not there yet. */
+TEST(completion_request_read__bad_settings)
+{
+	static const struct bad_body bad[] = {
 		{ P("\"stop\": 7"), "stop", "must be text or a list of texts" },
 		{ P("\"stop\": \"\""), "stop", "empty text" },
 		{ P("\"stop\": [\"a\", 1]"), "stop", "must be text or a list of texts" },
@@ -112,8 +136,7 @@ TEST(completion_request_read__bad_completions)
 		  "of type json_object is not supported yet" },
 	};
 
-	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
-		check_bad(COMPLETION_TEXT, &bad[i], 400);
+	check_all(COMPLETION_TEXT, bad, ARRAY_LENGTH(bad));
 }
 
 /* Goal: likewise for a chat, and the fields that only chats have. */
@@ -124,13 +147,14 @@ TEST(completion_request_read__bad_chats)
 		{ "{\"messages\": []}", "messages", "at least one message" },
 		{ "{\"messages\": {}}", "messages", "must be a list" },
 		{ "{\"messages\": [7]}", "messages", "messages[0] must be an object" },
-		{ "{\"messages\": [{\"role\": 1, \"content\": \"x\"}]}", "messages", "messages[0]" },
+		{ "{\"messages\": [{\"role\": 1, \"content\": \"x\"}]}", "messages",
+		  "messages[0] must be" },
 		{ "{\"messages\": [{\"role\": \"user\"}]}", "messages",
 		  "messages[0].content must be text" },
 		{ "{\"messages\": [{\"role\": \"user\", \"content\": 5}]}", "messages",
 		  "messages[0].content must be text" },
-		{ "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": \"image_url\"}]}]}",
-		  "messages", "part 0 of messages[0].content is image_url" },
+		{ "{\"messages\": [{\"role\": \"user\", \"content\": [{\"type\": "
+		  "\"image_url\"}]}]}", "messages", "part 0 of messages[0].content is image_url" },
 		{ "{\"messages\": [{\"role\": \"user\", \"content\": [\"x\"]}]}", "messages",
 		  "no object with a type" },
 		{ M("\"logprobs\": 1"), "logprobs", "must be true or false" },
@@ -147,8 +171,7 @@ TEST(completion_request_read__bad_chats)
 		{ M("\"chat_template_kwargs\": 1"), "chat_template_kwargs", "an object" },
 	};
 
-	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++)
-		check_bad(COMPLETION_CHAT, &bad[i], 400);
+	check_all(COMPLETION_CHAT, bad, ARRAY_LENGTH(bad));
 }
 
 /* Goal: a model that is not ours is 404, whatever else is wrong. */

@@ -222,8 +222,8 @@ TEST(completion__streams)
 	char type[64];
 
 	world_open(&w);
-	c = begin(&w, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"stream\": true, "
-		      "\"stream_options\": {\"include_usage\": true}, \"stop\": \"X\"}");
+	c = begin(&w, "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}], \"stream\": "
+		      "true, \"stream_options\": {\"include_usage\": true}, \"stop\": \"X\"}");
 	fake_token(fake.open[0], 40, "He", false);
 	fake_token(fake.open[0], 41, "", false);
 	fake_token(fake.open[0], 42, "llo", false);
@@ -401,9 +401,6 @@ TEST(completion_start__fails_or_waits)
 /* Goal: when the client hangs up, reaping ends the completion and its generations. */
 TEST(completion_reap__after_hanging_up)
 {
-	static const char request[] = "POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
-				      "Content-Length: 35\r\n\r\n"
-				      "{\"prompt\": \"The\", \"stream\": true  }";
 	struct world w;
 	struct completion *c;
 
@@ -413,7 +410,8 @@ TEST(completion_reap__after_hanging_up)
 		world_open(&w);
 		fd = web_connect(&w.at);
 		CHECK(fd >= 0);
-		CHECK_EQ(web_send(fd, request), 0);
+		CHECK_EQ(web_send_post(fd, "/v1/completions",
+				       "{\"prompt\": \"The\", \"stream\": true}"), 0);
 		c = wait_arrived(&w);
 		if (started)
 			CHECK_EQ(completion_start(c), 0);

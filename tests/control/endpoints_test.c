@@ -5,6 +5,7 @@
 
 #include "dataplane/base/clock.h"
 #include "dataplane/base/memory.h"
+#include "tests/support/sim_program.h"
 #include "tests/support/web.h"
 #include "tests/test.h"
 
@@ -80,6 +81,35 @@ TEST(endpoints__metrics_render_what_joined)
 	web_close(&a);
 	http_close(h);
 	endpoints_close(p);
+}
+
+/* Goal: a core that stops turning is noticed, whatever the program last said. */
+TEST(endpoints__notice_a_stuck_core)
+{
+	struct sim_network *n = test_network();
+	struct sim_program program;
+	struct endpoints *p;
+	struct address at;
+	struct http *h;
+	struct error e;
+
+	sim_program_open(&program, n, ROLE_SERVER, "server");
+	CHECK_EQ(endpoints_open(&p, "petals-test", node_core(program.node), sim_clock(n)), 0);
+	CHECK_EQ(address_parse(&at, "127.0.0.1:0", NULL), 0);
+	CHECK_OK(endpoints_listen(p, &at, &h, &e), &e);
+	http_bound(h, &at);
+	run_for(n, 60 * NS_PER_S);
+	check_page(&at, "/live", 200, "live");
+	sim_program_detach(&program);
+	run_for(n, 7 * NS_PER_S);
+	check_page(&at, "/live", 503, "the core has not turned for 7 s");
+	check_page(&at, "/health", 503, "the core has not turned");
+	check_page(&at, "/ready", 503, "the core has not turned");
+	http_close(h);
+	endpoints_close(p);
+	rpc_close(program.rpc);
+	node_close(program.node);
+	sim_network_close(n);
 }
 
 /* Goal: closing NULL is fine, and nothing is left behind. */

@@ -330,15 +330,13 @@ TEST(gateway__runs_many_choices)
 /* Goal: generations of a client that hangs up are closed. */
 TEST(gateway__notices_hanging_up)
 {
-	static const char request[] = "POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
-				      "Content-Length: 26\r\n\r\n{\"prompt\": [7], \"n\": 3    }";
 	struct world w;
 	int fd;
 
 	world_open(&w, 2, 8);
 	fd = web_connect(&w.at);
 	CHECK(fd >= 0);
-	CHECK_EQ(web_send(fd, request), 0);
+	CHECK_EQ(web_send_post(fd, "/v1/completions", "{\"prompt\": [7], \"n\": 3}"), 0);
 	wait_page(&w, "/metrics", "petals_gateway_running 2");
 	close(fd);
 	wait_page(&w, "/metrics", "petals_gateway_running 0");

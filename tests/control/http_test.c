@@ -154,7 +154,8 @@ TEST(http__bounds_bodies)
 
 	fd = web_connect(&at);
 	CHECK(fd >= 0);
-	CHECK_EQ(web_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n"), 0);
+	CHECK_EQ(web_send(fd, "POST /echo HTTP/1.1\r\nHost: a\r\n"
+			      "Content-Length: 99999999999\r\n\r\n"), 0);
 	web_receive(fd, "}}", &raw);
 	CHECK(strstr(buffer_string(&raw), "413"));
 	close(fd);

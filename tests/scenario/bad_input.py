@@ -1,4 +1,5 @@
 """What bad_input.sh runs."""
+
 import json
 import os
 import random
@@ -9,8 +10,20 @@ import tempfile
 import threading
 import time
 
-from swarm import (MODEL, Swarm, ask, check, check_equal, connect, main, metric, refuse, report, request,
-                   wait_until)
+from swarm import (
+    MODEL,
+    Swarm,
+    ask,
+    check,
+    check_equal,
+    connect,
+    main,
+    metric,
+    refuse,
+    report,
+    request,
+    wait_until,
+)
 
 PROMPT = "The lighthouse keeper climbed the stairs and"
 TOKENS = 40
@@ -25,7 +38,9 @@ def undisturbed():
 
 
 def still_well():
-    check(ask(state["swarm"].gateway, PROMPT, TOKENS).same(state["quiet"]), "other tokens afterwards")
+    check(
+        ask(state["swarm"].gateway, PROMPT, TOKENS).same(state["quiet"]), "other tokens afterwards"
+    )
     check_equal(state["swarm"].process.poll(), None, "petalsctl up")
 
 
@@ -43,12 +58,43 @@ def a_port_that_is_taken_is_named():
     address = f"127.0.0.1:{taken.getsockname()[1]}"
     directory = state["swarm"].directory
     refused(address, "petals-directory", "--listen", address, "--store", ":memory:")
-    refused(address, "petals-directory", "--listen", "127.0.0.1:0", "--metrics", address, "--store", ":memory:")
-    refused(address, "petals-server", "--directory", directory, "--model", MODEL, "--blocks", "0:2",
-            "--listen", address)
-    refused(address, "petals-server", "--directory", directory, "--model", MODEL, "--blocks", "0:2",
-            "--metrics", address)
-    refused(address, "petals-gateway", "--directory", directory, "--model", MODEL, "--listen", address)
+    refused(
+        address,
+        "petals-directory",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        address,
+        "--store",
+        ":memory:",
+    )
+    refused(
+        address,
+        "petals-server",
+        "--directory",
+        directory,
+        "--model",
+        MODEL,
+        "--blocks",
+        "0:2",
+        "--listen",
+        address,
+    )
+    refused(
+        address,
+        "petals-server",
+        "--directory",
+        directory,
+        "--model",
+        MODEL,
+        "--blocks",
+        "0:2",
+        "--metrics",
+        address,
+    )
+    refused(
+        address, "petals-gateway", "--directory", directory, "--model", MODEL, "--listen", address
+    )
     refused(address, "petalsctl", "up", "--model", MODEL, "--base-port", 0, "--listen", address)
     taken.close()
 
@@ -61,9 +107,18 @@ def absurd_flags_are_named():
     refused("0:30", "petals-server", "--model", MODEL, "--blocks", "20:31")
     refused("abacus:0", "petals-server", "--model", MODEL, "--device", "abacus:0")
     refused("loopback", "petals-directory", "--listen", "0.0.0.0:0", "--store", ":memory:")
-    refused("loopback", "petals-server", "--model", MODEL, "--blocks", "0:2", "--listen", "0.0.0.0:0")
+    refused(
+        "loopback", "petals-server", "--model", MODEL, "--blocks", "0:2", "--listen", "0.0.0.0:0"
+    )
     refused("--servers", "petalsctl", "up", "--model", MODEL, "--servers", 31)
-    refused("/no/such/folder", "petals-directory", "--listen", "127.0.0.1:0", "--store", "/no/such/folder/x.db")
+    refused(
+        "/no/such/folder",
+        "petals-directory",
+        "--listen",
+        "127.0.0.1:0",
+        "--store",
+        "/no/such/folder/x.db",
+    )
 
 
 def broken_models_are_named():
@@ -80,7 +135,17 @@ def broken_models_are_named():
         with open(os.path.join(folder, "zeros.gguf"), "wb") as f:
             f.write(bytes(4096))
         refused("zeros.gguf", "petals-gateway", "--model", f.name)
-        refused("zeros.gguf", "petalsctl", "up", "--model", f.name, "--base-port", 0, "--listen", "127.0.0.1:0")
+        refused(
+            "zeros.gguf",
+            "petalsctl",
+            "up",
+            "--model",
+            f.name,
+            "--base-port",
+            0,
+            "--listen",
+            "127.0.0.1:0",
+        )
         broken_folders(folder)
 
 
@@ -91,8 +156,14 @@ def broken_folders(folder):
         whole = f.read()
     length = struct.unpack("<Q", whole[:8])[0]
     spoiled = {
-        "model.safetensors": [b"", whole[:7], whole[:100], whole[:-1], struct.pack("<Q", 1 << 60) + whole[8:],
-                              whole[:8] + b"[" * length + whole[8 + length:]],
+        "model.safetensors": [
+            b"",
+            whole[:7],
+            whole[:100],
+            whole[:-1],
+            struct.pack("<Q", 1 << 60) + whole[8:],
+            whole[:8] + b"[" * length + whole[8 + length :],
+        ],
         "config.json": [b"", b"{", b"[]", b'{"model_type": "abacus"}', b"[" * 100000],
     }
     for name, contents in spoiled.items():
@@ -118,9 +189,15 @@ def ports():
 def garbage_of(seed):
     rng = random.Random(seed)
     return [
-        b"\n", b"\0" * 5000, b"GET / HTTP/1.1\r\n\r\n", b"POST /v1/completions HTTP/1.1\r\nContent-Length: 99999"
-        b"99999999999\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"\xff" * 70000,
-        b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", rng.randbytes(31), rng.randbytes(100000),
+        b"\n",
+        b"\0" * 5000,
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"POST /v1/completions HTTP/1.1\r\nContent-Length: 99999" b"99999999999\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"\xff" * 70000,
+        b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n",
+        rng.randbytes(31),
+        rng.randbytes(100000),
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20000,
     ]
 
@@ -133,7 +210,7 @@ def throw(address, data):
             s.sendall(data)
             s.recv(100)
         except OSError:
-            pass        # it hung up on us, which is what it should do
+            pass  # it hung up on us, which is what it should do
 
 
 def garbage_on_every_port_disturbs_nobody():
@@ -146,12 +223,15 @@ def garbage_on_every_port_disturbs_nobody():
     asking = threading.Thread(target=others)
     asking.start()
     try:
-        throwing = [threading.Thread(target=throw, args=(address, data))
-                    for address in ports() for data in garbage_of(address)]
+        throwing = [
+            threading.Thread(target=throw, args=(address, data))
+            for address in ports()
+            for data in garbage_of(address)
+        ]
         for batch in range(0, len(throwing), 10):
-            for thread in throwing[batch:batch + 10]:
+            for thread in throwing[batch : batch + 10]:
                 thread.start()
-            for thread in throwing[batch:batch + 10]:
+            for thread in throwing[batch : batch + 10]:
                 thread.join()
     finally:
         stop.set()
@@ -160,8 +240,10 @@ def garbage_on_every_port_disturbs_nobody():
     for answer in answers:
         check(answer.same(state["quiet"]), "other tokens while garbage was thrown")
     for server in state["swarm"].servers:
-        check(metric(server["metrics"], "petals_transport_errors_total") > 0,
-              f"{server['address']} did not count the garbage")
+        check(
+            metric(server["metrics"], "petals_transport_errors_total") > 0,
+            f"{server['address']} did not count the garbage",
+        )
     report(f"   {len(throwing)} pieces of garbage beside {len(answers)} answers")
     still_well()
 
@@ -170,8 +252,11 @@ def a_client_killed_in_mid_stream_leaves_nothing():
     swarm = state["swarm"]
     for after in (0, 1, 5):
         connection, _ = connect(swarm.gateway)
-        connection.request("POST", "/v1/completions", json.dumps({
-            "prompt": PROMPT, "max_tokens": 4000, "ignore_eos": True, "stream": True}))
+        connection.request(
+            "POST",
+            "/v1/completions",
+            json.dumps({"prompt": PROMPT, "max_tokens": 4000, "ignore_eos": True, "stream": True}),
+        )
         reply = connection.getresponse() if after else None
         for _ in range(after):
             reply.readline()
@@ -179,29 +264,51 @@ def a_client_killed_in_mid_stream_leaves_nothing():
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         (reply or connection).close()
         connection.close()
-        wait_until(f"the session of a client gone after {after} lines is closed",
-                   lambda: metric(swarm.gateway + "/metrics", "petals_sessions") == 0)
+        wait_until(
+            f"the session of a client gone after {after} lines is closed",
+            lambda: metric(swarm.gateway + "/metrics", "petals_sessions") == 0,
+        )
         for server in swarm.servers:
-            wait_until("its pages are given back",
-                       lambda s=server: metric(s["metrics"], "petals_server_kv_pages_held") == 0)
+            wait_until(
+                "its pages are given back",
+                lambda s=server: metric(s["metrics"], "petals_server_kv_pages_held") == 0,
+            )
     still_well()
 
 
 # Body, or (path, body); the status it must get; a word that the message must have.
 ABSURD = [
-    (b"", 400, ""), (b"{", 400, "JSON"), (b"[]", 400, "object"), (b"[" * 200000, 400, ""),
-    ({}, 400, "prompt"), ({"prompt": 7.5}, 400, "prompt"), ({"prompt": [-1]}, 400, "prompt"),
-    ({"prompt": [10 ** 7]}, 400, ""), ({"prompt": ["a", 1]}, 400, "prompt"), ({"prompt": None}, 400, "prompt"),
-    ({"prompt": "a", "max_tokens": -1}, 400, "max_tokens"), ({"prompt": "a", "max_tokens": "x"}, 400, "max_tokens"),
-    ({"prompt": "a", "max_tokens": 10 ** 9}, 400, "token"), ({"prompt": [5] * 9000}, 400, "token"),
-    ({"prompt": "a", "temperature": -1}, 400, "temperature"), ({"prompt": "a", "temperature": "hot"}, 400, "temperature"),
-    ({"prompt": "a", "top_p": 7}, 400, "top_p"), ({"prompt": "a", "n": 0}, 400, "n"), ({"prompt": "a", "n": 10 ** 6}, 400, "n"),
-    ({"prompt": "a", "stop": 5}, 400, "stop"), ({"prompt": "a", "logprobs": 10 ** 6}, 400, "logprobs"),
-    ({"prompt": "a", "model": "no-such-model"}, 404, "no-such-model"), ({"prompt": "a", "stream": "yes"}, 400, "stream"),
-    (("/v1/chat/completions", {"messages": []}), 400, "messages"), (("/v1/chat/completions", {"messages": "hi"}), 400, "messages"),
-    (("/v1/chat/completions", {"messages": [{"role": "user"}]}), 400, ""), (("/v1/nothing", {}), 404, ""),
-    (("/v1/models", {}), 405, ""), (b'{"prompt": "' + b"a" * (5 << 20) + b'"}', 413, ""),
-    (b'{"prompt": "\xff\xfe"}', 400, ""), (b'{"prompt": "\\ud800"}', 400, ""),
+    (b"", 400, ""),
+    (b"{", 400, "JSON"),
+    (b"[]", 400, "object"),
+    (b"[" * 200000, 400, ""),
+    ({}, 400, "prompt"),
+    ({"prompt": 7.5}, 400, "prompt"),
+    ({"prompt": [-1]}, 400, "prompt"),
+    ({"prompt": [10**7]}, 400, ""),
+    ({"prompt": ["a", 1]}, 400, "prompt"),
+    ({"prompt": None}, 400, "prompt"),
+    ({"prompt": "a", "max_tokens": -1}, 400, "max_tokens"),
+    ({"prompt": "a", "max_tokens": "x"}, 400, "max_tokens"),
+    ({"prompt": "a", "max_tokens": 10**9}, 400, "token"),
+    ({"prompt": [5] * 9000}, 400, "token"),
+    ({"prompt": "a", "temperature": -1}, 400, "temperature"),
+    ({"prompt": "a", "temperature": "hot"}, 400, "temperature"),
+    ({"prompt": "a", "top_p": 7}, 400, "top_p"),
+    ({"prompt": "a", "n": 0}, 400, "n"),
+    ({"prompt": "a", "n": 10**6}, 400, "n"),
+    ({"prompt": "a", "stop": 5}, 400, "stop"),
+    ({"prompt": "a", "logprobs": 10**6}, 400, "logprobs"),
+    ({"prompt": "a", "model": "no-such-model"}, 404, "no-such-model"),
+    ({"prompt": "a", "stream": "yes"}, 400, "stream"),
+    (("/v1/chat/completions", {"messages": []}), 400, "messages"),
+    (("/v1/chat/completions", {"messages": "hi"}), 400, "messages"),
+    (("/v1/chat/completions", {"messages": [{"role": "user"}]}), 400, ""),
+    (("/v1/nothing", {}), 404, ""),
+    (("/v1/models", {}), 405, ""),
+    (b'{"prompt": "' + b"a" * (5 << 20) + b'"}', 413, ""),
+    (b'{"prompt": "\xff\xfe"}', 400, ""),
+    (b'{"prompt": "\\ud800"}', 400, ""),
 ]
 
 
@@ -220,7 +327,10 @@ def absurd_requests_are_refused_with_a_reason():
         check_equal(status, wanted, f"status for {path} {shown}: {text[:300]}")
         error = json.loads(text)["error"]
         check(error["message"] and error["type"], f"{shown}: {text}")
-        check(word in error["message"] + str(error.get("param")), f"{shown} does not name '{word}': {text}")
+        check(
+            word in error["message"] + str(error.get("param")),
+            f"{shown} does not name '{word}': {text}",
+        )
     still_well()
 
 
@@ -231,6 +341,13 @@ def nothing_is_left():
     check_equal(state["swarm"].close(), 0, "exit status of petalsctl up")
 
 
-main(undisturbed, a_port_that_is_taken_is_named, absurd_flags_are_named, broken_models_are_named,
-     garbage_on_every_port_disturbs_nobody, a_client_killed_in_mid_stream_leaves_nothing,
-     absurd_requests_are_refused_with_a_reason, nothing_is_left)
+main(
+    undisturbed,
+    a_port_that_is_taken_is_named,
+    absurd_flags_are_named,
+    broken_models_are_named,
+    garbage_on_every_port_disturbs_nobody,
+    a_client_killed_in_mid_stream_leaves_nothing,
+    absurd_requests_are_refused_with_a_reason,
+    nothing_is_left,
+)

@@ -1,10 +1,25 @@
 """What drain.sh runs."""
+
 import os
 import signal
 import threading
 
-from swarm import (MODEL, Failed, Process, Swarm, alive, ask, check, check_equal, main, metric, report,
-                   request, start, wait_until)
+from swarm import (
+    MODEL,
+    Failed,
+    Process,
+    Swarm,
+    alive,
+    ask,
+    check,
+    check_equal,
+    main,
+    metric,
+    report,
+    request,
+    start,
+    wait_until,
+)
 
 PROMPT = "A short history of lighthouses, from the first fires on the coast to today:"
 TOKENS = 48
@@ -12,9 +27,25 @@ state = {}
 
 
 def server(swarm, first, end):
-    return start("petals-server", "--directory", swarm.directory, "--model", MODEL, "--blocks",
-                 f"{first}:{end}", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0", "--threads", 1,
-                 "--compute", "f32", "--log-level", "warn")
+    return start(
+        "petals-server",
+        "--directory",
+        swarm.directory,
+        "--model",
+        MODEL,
+        "--blocks",
+        f"{first}:{end}",
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        "127.0.0.1:0",
+        "--threads",
+        1,
+        "--compute",
+        "f32",
+        "--log-level",
+        "warn",
+    )
 
 
 def links(swarm):
@@ -76,8 +107,21 @@ def the_only_server_of_a_span_finishes_its_session():
 def a_gateway_finishes_what_it_began():
     swarm = state["swarm"]
     state["mine"] = server(swarm, 10, 20)
-    gateway = start("petals-gateway", "--directory", swarm.directory, "--model", MODEL, "--listen",
-                    "127.0.0.1:0", "--threads", 1, "--compute", "f32", "--log-level", "warn")
+    gateway = start(
+        "petals-gateway",
+        "--directory",
+        swarm.directory,
+        "--model",
+        MODEL,
+        "--listen",
+        "127.0.0.1:0",
+        "--threads",
+        1,
+        "--compute",
+        "f32",
+        "--log-level",
+        "warn",
+    )
     url = gateway.ready["gateway"]
     wait_until("a ready gateway", lambda: request(url + "/ready")[0] == 200)
     answer = ask(url, PROMPT, TOKENS, at_token(4, lambda: gateway.send(signal.SIGTERM)))
@@ -90,7 +134,9 @@ def up_takes_everything_down():
     swarm, answers = state["swarm"], []
     asking = threading.Thread(target=lambda: answers.append(ask(swarm.gateway, PROMPT, TOKENS)))
     asking.start()
-    wait_until("an answer in progress", lambda: metric(swarm.gateway + "/metrics", "petals_sessions") > 0)
+    wait_until(
+        "an answer in progress", lambda: metric(swarm.gateway + "/metrics", "petals_sessions") > 0
+    )
     check_equal(swarm.close(), 0, "exit status of petalsctl up")
     asking.join()
     check(answers and answers[0].same(state["quiet"]), "the answer in progress was not finished")
@@ -100,8 +146,18 @@ def up_takes_everything_down():
     swarm.stop(signal.SIGKILL)
     wait_until("the end of a killed up's children", lambda: not any(map(alive, swarm.pids())))
 
-    starting = Process("petalsctl", "up", "--json", "--model", MODEL, "--base-port", 0, "--listen",
-                       "127.0.0.1:0", ready=False)
+    starting = Process(
+        "petalsctl",
+        "up",
+        "--json",
+        "--model",
+        MODEL,
+        "--base-port",
+        0,
+        "--listen",
+        "127.0.0.1:0",
+        ready=False,
+    )
     wait_until("the first child", lambda: children(starting.pid))
     born = children(starting.pid)
     check_equal(starting.stop(within_s=30), 0, "exit status of an up that was still starting")
@@ -117,5 +173,10 @@ def children(pid):
         raise Failed(f"petalsctl up ended early: {problem}") from None
 
 
-main(undisturbed, a_draining_server_hands_over, the_only_server_of_a_span_finishes_its_session,
-     a_gateway_finishes_what_it_began, up_takes_everything_down)
+main(
+    undisturbed,
+    a_draining_server_hands_over,
+    the_only_server_of_a_span_finishes_its_session,
+    a_gateway_finishes_what_it_began,
+    up_takes_everything_down,
+)

@@ -1,10 +1,11 @@
 """What golden.sh runs."""
+
 import json
 import threading
 
 from swarm import Swarm, ask, check, check_equal, main, report
 
-TOLERANCE = 2e-3        # of a log-probability, against transformers in f32
+TOLERANCE = 2e-3  # of a log-probability, against transformers in f32
 with open("tests/data/smollm2/golden.json", encoding="utf-8") as f:
     GOLDEN = json.load(f)["prompts"]
 SHORT = [p for p in GOLDEN if len(p["ids"]) < 100]

@@ -1,10 +1,23 @@
 """What kill.sh runs."""
+
 import os
 import signal
 import time
 
-from swarm import (MODEL, Failed, Swarm, ask, check, check_equal, main, metric, report, request, start,
-                   wait_until)
+from swarm import (
+    MODEL,
+    Failed,
+    Swarm,
+    ask,
+    check,
+    check_equal,
+    main,
+    metric,
+    report,
+    request,
+    start,
+    wait_until,
+)
 
 PROMPT = "Here is how a violin is made, step by step, from choosing the wood to the last varnish:"
 TOKENS = 40
@@ -66,7 +79,9 @@ def each(number, name, again):
             try:
                 victims, pause = disturbed([hop], number, at)
             except Failed as problem:
-                raise Failed(f"{name} of hop {hop + 1} of 3 at the {step} step: {problem}") from None
+                raise Failed(
+                    f"{name} of hop {hop + 1} of 3 at the {step} step: {problem}"
+                ) from None
             report(f"   {name} of hop {hop + 1} at the {step} step: pause {pause:.0f} ms")
             for server in victims:
                 again(server)
@@ -109,8 +124,23 @@ def nobody_notices_that_the_directory_is_gone():
 
 def the_only_replica_is_missed_by_its_blocks():
     swarm = state["swarm"] = Swarm(3, compute="f32")
-    gateway = start("petals-gateway", "--directory", swarm.directory, "--model", MODEL, "--threads", 1,
-                    "--compute", "f32", "--listen", "127.0.0.1:0", "--request-timeout", "4s", "--log-level", "warn")
+    gateway = start(
+        "petals-gateway",
+        "--directory",
+        swarm.directory,
+        "--model",
+        MODEL,
+        "--threads",
+        1,
+        "--compute",
+        "f32",
+        "--listen",
+        "127.0.0.1:0",
+        "--request-timeout",
+        "4s",
+        "--log-level",
+        "warn",
+    )
     hitter = Hitter(swarm, [1], signal.SIGKILL, 5)
     begun = time.monotonic()
     answer = ask(gateway.ready["gateway"], PROMPT, TOKENS, hitter)
@@ -119,15 +149,24 @@ def the_only_replica_is_missed_by_its_blocks():
     check("[10,20)" in answer.error["message"], f"the blocks [10,20) are not named: {answer.error}")
     check(took < 8, f"the error took {took:.1f} s, the deadline was 4 s")
     report(f"   {answer.error['message']} ({took:.1f} s)")
-    check_equal(answer.tokens, state["quiet"].tokens[:len(answer.tokens)], "tokens until then")
+    check_equal(answer.tokens, state["quiet"].tokens[: len(answer.tokens)], "tokens until then")
     status, text = request(gateway.ready["gateway"] + "/ready")
     check_equal(status, 503, "/ready of a gateway without blocks")
     check("[10,20)" in text, f"/ready does not name the blocks: {text}")
     swarm.replace(hitter.victims[0])
-    check(ask(gateway.ready["gateway"], PROMPT, TOKENS).same(state["quiet"]), "other tokens afterwards")
+    check(
+        ask(gateway.ready["gateway"], PROMPT, TOKENS).same(state["quiet"]),
+        "other tokens afterwards",
+    )
     check_equal(gateway.stop(), 0, "exit status of the gateway")
     swarm.close()
 
 
-main(undisturbed, killed_hops_change_no_token, frozen_hops_change_no_token, two_neighbours_at_once,
-     nobody_notices_that_the_directory_is_gone, the_only_replica_is_missed_by_its_blocks)
+main(
+    undisturbed,
+    killed_hops_change_no_token,
+    frozen_hops_change_no_token,
+    two_neighbours_at_once,
+    nobody_notices_that_the_directory_is_gone,
+    the_only_replica_is_missed_by_its_blocks,
+)

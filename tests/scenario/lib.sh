@@ -30,8 +30,9 @@ need_model() {
 	export PETALS_MODEL
 }
 
-run() { # SCRIPT ARG...: a Python scenario of this folder
+run() { # SCRIPT ARG...: a Python scenario of this folder, by $PYTHON
 	script=$1
 	shift
-	PYTHONPATH=tests/scenario PYTHONDONTWRITEBYTECODE=1 python3 -u "tests/scenario/$script" "$@"
+	PYTHONPATH=tests/scenario PYTHONDONTWRITEBYTECODE=1 \
+		"${PYTHON:-python3}" -u "tests/scenario/$script" "$@"
 }

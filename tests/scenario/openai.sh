@@ -7,10 +7,12 @@ need_model
 venv=$build/cache/openai-venv
 if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import openai' 2>/dev/null; then
 	rm -rf "$venv"
-	python3 -m venv "$venv" >/dev/null 2>&1 || skip "python3 cannot make a venv (python3-venv is missing?)"
-	"$venv/bin/python" -m pip install -q --disable-pip-version-check openai >/dev/null 2>&1 || {
+	python3 -m venv "$venv" >/dev/null 2>&1 ||
+		skip "python3 cannot make a venv (is python3-venv missing?)"
+	"$venv/bin/python" -m pip install -q --disable-pip-version-check openai \
+		>/dev/null 2>&1 || {
 		rm -rf "$venv"
 		skip "the package openai cannot be fetched (no network?)"
 	}
 fi
-PYTHONPATH=tests/scenario PYTHONDONTWRITEBYTECODE=1 "$venv/bin/python" -u tests/scenario/openai_client.py
+PYTHON=$venv/bin/python run openai_client.py

@@ -4,6 +4,7 @@ Everything listens on 127.0.0.1 at ports left to chance.  `start()` runs any of 
 `Swarm` a whole swarm by petalsctl up; `ask()` streams a completion.  What a scenario started
 is killed when it ends, however it ends.
 """
+
 import atexit
 import contextlib
 import json
@@ -44,8 +45,12 @@ class Process:
         self.errors = tempfile.TemporaryFile()
         self.name = program
         self.process = subprocess.Popen(
-            [os.path.join(BIN, program), *map(str, args)], stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=self.errors, start_new_session=True)
+            [os.path.join(BIN, program), *map(str, args)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            start_new_session=True,
+        )
         _started.append(self)
         self.pid = self.process.pid
         self.ready = self._wait_ready() if ready else None
@@ -116,19 +121,40 @@ def alive(pid):
 class Swarm(Process):
     """petalsctl up: `servers` spans, each hosted `replicas` times."""
 
-    def __init__(self, servers=3, replicas=1, compute="auto", threads=1, model=None, server_flags=()):
-        super().__init__("petalsctl", "up", "--json", "--model", model or MODEL, "--servers", servers,
-                         "--replicas", replicas, "--compute", compute, "--threads", threads,
-                         "--gateway-threads", 1, "--base-port", 0, "--listen", "127.0.0.1:0",
-                         *(["--", *server_flags] if server_flags else []))
+    def __init__(
+        self, servers=3, replicas=1, compute="auto", threads=1, model=None, server_flags=()
+    ):
+        super().__init__(
+            "petalsctl",
+            "up",
+            "--json",
+            "--model",
+            model or MODEL,
+            "--servers",
+            servers,
+            "--replicas",
+            replicas,
+            "--compute",
+            compute,
+            "--threads",
+            threads,
+            "--gateway-threads",
+            1,
+            "--base-port",
+            0,
+            "--listen",
+            "127.0.0.1:0",
+            *(["--", *server_flags] if server_flags else []),
+        )
         self.gateway = self.ready["gateway"]
         self.directory = self.ready["directory"]
         self.spans, self.compute = servers, compute
         self.servers = list(self.ready["servers"])
 
     def pids(self):
-        return [self.ready["gateway_pid"], self.ready["directory_pid"]] + \
-            [s["pid"] for s in self.ready["servers"]]
+        return [self.ready["gateway_pid"], self.ready["directory_pid"]] + [
+            s["pid"] for s in self.ready["servers"]
+        ]
 
     def kill_members(self):
         if not self.ready:
@@ -148,10 +174,25 @@ class Swarm(Process):
 
     def replace(self, server):
         """A new process for the span of a killed one."""
-        fresh = start("petals-server", "--directory", self.directory, "--model", MODEL,
-                      "--blocks", f"{server['first']}:{server['end']}", "--listen", "127.0.0.1:0",
-                      "--metrics", "127.0.0.1:0", "--threads", 1, "--compute", self.compute,
-                      "--log-level", "warn")
+        fresh = start(
+            "petals-server",
+            "--directory",
+            self.directory,
+            "--model",
+            MODEL,
+            "--blocks",
+            f"{server['first']}:{server['end']}",
+            "--listen",
+            "127.0.0.1:0",
+            "--metrics",
+            "127.0.0.1:0",
+            "--threads",
+            1,
+            "--compute",
+            self.compute,
+            "--log-level",
+            "warn",
+        )
         self.servers[self.servers.index(server)] = dict(fresh.ready, pid=fresh.pid)
         return fresh
 
@@ -181,8 +222,12 @@ def request(url, body=None, method=None, headers=()):
     connection, path = connect(url)
     if body is not None and not isinstance(body, bytes):
         body = json.dumps(body).encode()
-    connection.request(method or ("GET" if body is None else "POST"), path, body,
-                       {"Content-Type": "application/json", **dict(headers)})
+    connection.request(
+        method or ("GET" if body is None else "POST"),
+        path,
+        body,
+        {"Content-Type": "application/json", **dict(headers)},
+    )
     reply = connection.getresponse()
     text = reply.read().decode(errors="replace")
     connection.close()
@@ -193,7 +238,9 @@ def metric(url, name):
     """A sample of a metrics page, summed over its labels."""
     status, text = request(url)
     check_equal(status, 200, url)
-    return sum(float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M))
+    return sum(
+        float(value) for value in re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", text, re.M)
+    )
 
 
 class Answer:
@@ -214,14 +261,27 @@ class Answer:
 
 def ask(gateway, prompt, tokens, on_token=None, **fields):
     """Streams a greedy completion; on_token(answer) is called after each token."""
-    body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0, "ignore_eos": True, "stream": True,
-            "logprobs": 0, "return_token_ids": True, "stream_options": {"include_usage": True}, **fields}
+    body = {
+        "prompt": prompt,
+        "max_tokens": tokens,
+        "temperature": 0,
+        "ignore_eos": True,
+        "stream": True,
+        "logprobs": 0,
+        "return_token_ids": True,
+        "stream_options": {"include_usage": True},
+        **fields,
+    }
     connection, _ = connect(gateway)
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    connection.request(
+        "POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"}
+    )
     reply = connection.getresponse()
     answer = Answer()
     if reply.status != 200:
-        raise Failed(f"the gateway answered {reply.status}: {reply.read().decode(errors='replace')[:500]}")
+        raise Failed(
+            f"the gateway answered {reply.status}: {reply.read().decode(errors='replace')[:500]}"
+        )
     for line in reply:
         if not line.startswith(b"data: "):
             continue

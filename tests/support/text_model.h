@@ -1,6 +1,6 @@
 /* text_model.h - the tokenizer and chat template of tests/data/gguf as a served model. */
-#ifndef PETALS_TESTS_SUPPORT_TEXT_MODEL_H
-#define PETALS_TESTS_SUPPORT_TEXT_MODEL_H
+#ifndef PETALS_TESTS_TEXT_MODEL_H
+#define PETALS_TESTS_TEXT_MODEL_H
 
 #include "control/completion_request.h"
 

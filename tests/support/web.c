@@ -148,6 +148,17 @@ int web_send(int fd, const char *text)
 	return 0;
 }
 
+int web_send_post(int fd, const char *path, const char *body)
+{
+	char head[256];
+	int rc;
+
+	snprintf(head, sizeof(head), "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n",
+		 path, strlen(body));
+	rc = web_send(fd, head);
+	return rc < 0 ? rc : web_send(fd, body);
+}
+
 void web_receive(int fd, const char *until, struct buffer *out)
 {
 	char piece[4096];

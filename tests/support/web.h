@@ -1,6 +1,6 @@
 /* web.h - an HTTP client for tests: libcurl for whole requests, bare sockets for bad ones. */
-#ifndef PETALS_TESTS_SUPPORT_WEB_H
-#define PETALS_TESTS_SUPPORT_WEB_H
+#ifndef PETALS_TESTS_WEB_H
+#define PETALS_TESTS_WEB_H
 
 #include <jansson.h>
 
@@ -27,9 +27,12 @@ json_t *web_json(const struct web_answer *a);
 /* The text at error.KEY of an error body, into out; "" when it is not there. */
 void web_error(const struct web_answer *a, const char *key, char *out, size_t bytes);
 
-/* A socket connected to `to`, or -errno; web_send() writes all of a text. */
+/* A socket connected to `to`, or -errno; web_send() writes all of a text, web_send_post() a
+ * request whose answer is not waited for.
+ */
 int web_connect(const struct address *to);
 int web_send(int fd, const char *text);
+int web_send_post(int fd, const char *path, const char *body);
 /* Whatever comes until the other side closes, or `until` is in it. */
 void web_receive(int fd, const char *until, struct buffer *out);
 

@@ -160,7 +160,8 @@ TEST(tokenizer_open_json__unwinds_every_failure)
 {
 	static const char json[] =
 		"{" MODEL ",\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":["
-		"{\"type\":\"NFC\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},\"content\":\"y\"}]},"
+		"{\"type\":\"NFC\"},{\"type\":\"Replace\",\"pattern\":{\"String\":\"x\"},"
+		"\"content\":\"y\"}]},"
 		"\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":true},"
 		"\"decoder\":{\"type\":\"Metaspace\",\"replacement\":\"_\"},"
 		"\"added_tokens\":[{\"id\":3,\"content\":\"x\",\"normalized\":true}]}";
