@@ -18,7 +18,7 @@ enum hop_state { HOP_NEW, HOP_WAITING, HOP_DIALING, HOP_READY, HOP_SEVERED, HOP_
 
 struct hop {
 	struct hops *hops;
-	struct hop *newer, *older;      /* all hops, for walks; waiting ones are first come first served */
+	struct hop *newer, *older;      /* all hops, in order of arrival */
 	enum hop_state state;
 	uint64_t session;
 	uint32_t client;                /* peer that opened it and hears of it */

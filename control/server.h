@@ -28,7 +28,9 @@
 
 struct server;
 
-enum server_state { SERVER_JOINING, SERVER_SERVING, SERVER_DRAINING, SERVER_OFFLINE, SERVER_FAILED };
+enum server_state {
+	SERVER_JOINING, SERVER_SERVING, SERVER_DRAINING, SERVER_OFFLINE, SERVER_FAILED
+};
 
 struct server_events {
 	void (*serving)(void *ctx, const struct span_info *info);

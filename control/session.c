@@ -251,7 +251,8 @@ void session_close(struct session *s)
 	boundary_close(s->out);
 	s->out = NULL;
 	map_remove(s->table->by_id, s->id);
-	s->table->closed++;                 /* freed by the next poll: callers may be on our stack */
+	/* Freed by the next poll: callers may be on our stack. */
+	s->table->closed++;
 	sessions_check_at(s->table, 0);
 }
 

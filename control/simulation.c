@@ -198,7 +198,8 @@ static int open_client(struct simulation *s, struct error *e)
 	const struct device_options device = { .threads = 1, .compute = s->options.compute };
 	const struct model_config *config = model_config(s->model);
 	struct directory_client_options watch = {
-		.directory = { "sim:1" }, .ttl_ns = LEASE_NS, .watch = true, .changed = view_changed, .ctx = s,
+		.directory = { "sim:1" }, .ttl_ns = LEASE_NS, .watch = true,
+		.changed = view_changed, .ctx = s,
 	};
 	struct sessions_options sessions = {
 		.fingerprint = model_fingerprint(s->model), .blocks = config->blocks,

@@ -24,7 +24,8 @@ struct generate_flags {
 static const struct option options[] = {
 	{ "gateway", OPTION_TEXT, AT(gateway), "http://127.0.0.1:8080", .metavar = "URL",
 	  .help = "the gateway to ask" },
-	{ "prompt", OPTION_TEXT, AT(prompt), NULL, .metavar = "TEXT", .help = "text to go on from" },
+	{ "prompt", OPTION_TEXT, AT(prompt), NULL, .metavar = "TEXT",
+	  .help = "text to go on from" },
 	{ "chat", OPTION_TEXT, AT(chat), NULL, .metavar = "TEXT",
 	  .help = "what the user says; the model's chat template is applied" },
 	{ "system", OPTION_TEXT, AT(system), NULL, .metavar = "TEXT",

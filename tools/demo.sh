@@ -37,6 +37,11 @@ for key in sys.argv[2].split("."): value = value[key]
 print(value)' "$1" "$2"
 }
 
+generate() { # FILE for the token ids
+	"$bin/petalsctl" generate --gateway "$gateway" --chat "$question" \
+		--max-tokens "$tokens" --temperature 0.7 --seed 7 --ids "$1"
+}
+
 model=${MODEL:-$("$top/tools/fetch-model.sh")}
 
 echo "Starting a directory, six servers (three spans, two replicas each) and a gateway ..."
@@ -57,15 +62,13 @@ directory=$(json "$work/up" directory)
 echo
 echo "Undisturbed:"
 echo "> $question"
-"$bin/petalsctl" generate --gateway "$gateway" --chat "$question" --max-tokens "$tokens" --temperature 0.7 --seed 7 \
-	--ids "$work/quiet.ids" || fail "the first answer failed:"
+generate "$work/quiet.ids" || fail "the first answer failed:"
 
 echo
 echo "Again; now one server is killed (kill -9) in the middle of the answer:"
 echo "> $question"
 : >"$work/answer"
-"$bin/petalsctl" generate --gateway "$gateway" --chat "$question" --max-tokens "$tokens" --temperature 0.7 --seed 7 \
-	--ids "$work/killed.ids" >"$work/answer" 2>"$work/summary" &
+generate "$work/killed.ids" >"$work/answer" 2>"$work/summary" &
 answer=$!
 # Show the answer as it grows; after some of it, kill the server of the middle span that
 # carries it.
@@ -93,14 +96,14 @@ PY
 )
 		if [ -n "$victim" ]; then
 			kill -9 "$victim"
-			printf '\n  [server %s, which carried the middle blocks, is killed]\n' "$victim"
+			printf '\n  [server %s with the middle blocks is killed]\n' "$victim"
 		fi
 	fi
 	sleep 0.02
 done
 wait "$answer" || fail "the answer broke off:"
 cat "$work/summary" >&2
-[ -n "$victim" ] || fail "the answer was over before a server could be killed; ask for more (TOKENS=400)"
+[ -n "$victim" ] || fail "the answer was over before a server was killed; try TOKENS=600"
 
 echo
 "$bin/petalsctl" blocks --directory "$directory"

@@ -116,7 +116,7 @@ RARE = [
     "{% filter upper %}filtered{% endfilter %}", "{% with z = 3 %}{{ z }}{% endwith %}[{{ z }}]",
     "{% set block %} captured {% endset %}[{{ block }}]",
     "{% set t | upper %}abc{% endset %}{{ t }}",
-    "{% for i in names recursive %}{{ i }}{% endfor %}", 
+    "{% for i in names recursive %}{{ i }}{% endfor %}",
     "{% for i in names %}{{ loop.cycle('x', 'y') }}{% endfor %}",
     "{% for i in names %}{% if loop.index == 2 %}{% continue %}{% endif %}{{ i }}{% endfor %}",
     "{% for i in names %}{% if loop.index == 2 %}{% break %}{% endif %}{{ i }}{% endfor %}",

@@ -310,7 +310,7 @@ SCOPES = """\
 
     {% if true %}    kept
     {% endif -%}
-    joined   {%- if true %}  tight{% endif +%}  
+    joined   {%- if true %}  tight{% endif +%}
 {{ 'end' }}
 """
 
