@@ -24,7 +24,8 @@ struct generation {
 	struct generation *newer, *older;
 	struct generation_options options;
 	enum generation_state state;
-	bool closed;                    /* by its owner: freed when no job is out */
+	bool closed;                    /* by its owner: freed when no job is out, nor we in it */
+	bool held;                      /* one of our functions is in it, maybe in an event */
 	bool opened, embedded;          /* the two halves of OPENING */
 	struct session *session;
 	struct sampler *sampler;
@@ -100,6 +101,20 @@ static void generation_free(struct generation *g)
 	mem_free(g->row);
 	mem_free(g->scores);
 	pool_put(t->pool, GENERATION_HOLDER, g);
+}
+
+/* Between these an event may close the generation without its being freed under us. */
+static void hold(struct generation *g)
+{
+	assert(!g->held);
+	g->held = true;
+}
+
+static void release(struct generation *g)
+{
+	g->held = false;
+	if (g->closed && !g->job_out)
+		generation_free(g);
 }
 
 static void finish(struct generation *g, enum finish how, int code, const char *reason)
@@ -195,37 +210,48 @@ static void measure_token(struct generation *g)
 	g->last_token_ns = now;
 }
 
+/* Text that became sure with the chosen token; whether a stop string ended it. */
+static bool take_text(struct generation *g)
+{
+	buffer_clear(&g->text);
+	buffer_clear(&g->piece);
+	if (!g->table->options.tokenizer)
+		return false;
+	detokenizer_push(&g->detokenizer, g->choice.token, &g->piece);
+	return stop_push(g->stop, buffer_string(&g->piece), g->piece.length, &g->text);
+}
+
 static void take_token(struct generation *g)
 {
-	bool ends = ends_generation(g, g->choice.token), stopped = false;
+	bool ends = ends_generation(g, g->choice.token);
+	bool stopped = !ends && take_text(g);
 	struct generation_token token = { .choice = &g->choice, .hidden = ends };
-	int rc;
+	bool more;
+	int rc = 0;
 
 	g->generated++;
 	measure_token(g);
-	buffer_clear(&g->text);
-	buffer_clear(&g->piece);
-	if (!ends && g->table->options.tokenizer) {
-		detokenizer_push(&g->detokenizer, g->choice.token, &g->piece);
-		stopped = stop_push(g->stop, buffer_string(&g->piece), g->piece.length, &g->text);
-	}
-	token.text = buffer_string(&g->text);
-	token.text_bytes = g->text.length;
-	g->options.events.token(g->options.ctx, &token);
-	if (g->closed || g->state == GENERATION_DONE)
-		return;
-	if (buffer_failed(&g->text) || buffer_failed(&g->piece)) {
-		finish(g, FINISH_ERROR, -ENOMEM, "out of memory for the text");
-	} else if (ends || stopped) {
-		finish(g, FINISH_STOP, 0, NULL);
-	} else if (g->generated >= g->options.max_tokens) {
-		finish(g, FINISH_LENGTH, 0, NULL);
-	} else {
+	more = !ends && !stopped && g->generated < g->options.max_tokens;
+	if (more) {
+		/* The next step sets out before anybody hears of this token. */
 		g->state = GENERATION_DECODING;
 		rc = session_step(g->session, g->job.embedded, 1, false);
-		if (rc < 0)
-			finish(g, FINISH_ERROR, rc, error_describe(rc));
 	}
+	if (!ends) {
+		token.text = buffer_string(&g->text);
+		token.text_bytes = g->text.length;
+	} else {
+		token.text = "";
+	}
+	g->options.events.token(g->options.ctx, &token);
+	if (g->closed)
+		return;
+	if (buffer_failed(&g->text) || buffer_failed(&g->piece))
+		finish(g, FINISH_ERROR, -ENOMEM, "out of memory for the text");
+	else if (rc < 0)
+		finish(g, FINISH_ERROR, rc, error_describe(rc));
+	else if (!more)
+		finish(g, ends || stopped ? FINISH_STOP : FINISH_LENGTH, 0, NULL);
 }
 
 static void scored(struct generation *g)
@@ -234,7 +260,7 @@ static void scored(struct generation *g)
 
 	g->scores[0] = unscored;
 	g->options.events.prompt(g->options.ctx, g->scores, g->options.prompt_count);
-	if (g->closed || g->state == GENERATION_DONE)
+	if (g->closed)
 		return;
 	if (g->options.max_tokens == 0)
 		finish(g, FINISH_LENGTH, 0, NULL);
@@ -265,14 +291,15 @@ static void on_opened(void *ctx)
 {
 	struct generation *g = ctx;
 
+	hold(g);
 	g->opened = true;
 	push_prompt(g);
+	release(g);
 }
 
-static void on_result(void *ctx, uint32_t end, uint32_t count, enum wire_encoding encoding,
-		      const void *data)
+static void take_result(struct generation *g, uint32_t end, uint32_t count,
+			enum wire_encoding encoding, const void *data)
 {
-	struct generation *g = ctx;
 	uint32_t hidden = g->table->options.config->hidden;
 
 	if (g->state == GENERATION_PREFILL && g->options.score_prompt) {
@@ -291,20 +318,27 @@ static void on_result(void *ctx, uint32_t end, uint32_t count, enum wire_encodin
 	choose_next(g);
 }
 
-static void on_failed(void *ctx, int code, const char *reason)
+static void on_result(void *ctx, uint32_t end, uint32_t count, enum wire_encoding encoding,
+		      const void *data)
 {
-	finish(ctx, FINISH_ERROR, code, reason);
+	struct generation *g = ctx;
+
+	hold(g);
+	take_result(g, end, count, encoding, data);
+	release(g);
 }
 
-static void job_done(struct generation *g)
+static void on_failed(void *ctx, int code, const char *reason)
 {
-	struct generations *t = g->table;
+	struct generation *g = ctx;
 
-	g->job_out = false;
-	if (g->closed) {
-		generation_free(g);
-		return;
-	}
+	hold(g);
+	finish(g, FINISH_ERROR, code, reason);
+	release(g);
+}
+
+static void take_job(struct generation *g)
+{
 	if (g->state == GENERATION_DONE)
 		return;
 	if (g->job.status < 0) {
@@ -317,7 +351,15 @@ static void job_done(struct generation *g)
 	} else {
 		take_token(g);
 	}
-	counters_set(t->counters, GENERATIONS_OPEN, 0, t->count);
+}
+
+static void job_done(struct generation *g)
+{
+	hold(g);
+	g->job_out = false;
+	if (!g->closed)
+		take_job(g);
+	release(g);
 }
 
 static int poll(void *ctx, uint64_t now_ns)
@@ -395,7 +437,10 @@ static struct generation *generation_new(struct generations *t, const struct gen
 		t->newest->newer = g;
 	t->newest = g;
 	t->count++;
+	counters_set(t->counters, GENERATIONS_OPEN, 0, t->count);
 	detokenizer_start(&g->detokenizer, t->options.tokenizer, o->skip_special);
+	/* What is generated goes on after the prompt: its leading space is part of it. */
+	g->detokenizer.started = true;
 	return g;
 }
 
@@ -440,7 +485,7 @@ void generation_close(struct generation *g)
 	g->state = GENERATION_DONE;
 	session_close(g->session);
 	g->session = NULL;
-	if (!g->job_out)
+	if (!g->job_out && !g->held)
 		generation_free(g);
 }
 

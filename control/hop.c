@@ -274,9 +274,7 @@ static struct hop *hop_new(struct hops *h, const struct message *m, const struct
 	hop->next_epoch = le32_get(open->next_epoch);
 	wire_text_set(hop->next.text, sizeof(hop->next.text), open->next);
 	hop->deadline_ns = node_now(h->options.node) + m->frame.deadline_us * NS_PER_US;
-	/* The last hop keeps wanted rows only: as many as a chunk is a fair bound. */
-	hop->history_bytes = (uint64_t)h->row_bytes *
-			     (hop->last ? h->options.rows_max : hop->tokens_max);
+	hop->history_bytes = (uint64_t)h->row_bytes * hop->tokens_max;
 	hop->older = h->newest;
 	if (h->newest)
 		h->newest->newer = hop;

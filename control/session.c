@@ -92,10 +92,17 @@ static void session_ready(struct session *s)
 	}
 }
 
+static uint32_t slots_in(const struct session *s, enum slot_state state)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < s->slot_count; i++)
+		count += s->slots[i].state == state;
+	return count;
+}
+
 void session_advance(struct session *s)
 {
-	bool open = true;
-
 	if (s->state == SESSION_FAILED || s->state == SESSION_CLOSED)
 		return;
 	if (!session_find_hops(s)) {
@@ -105,22 +112,19 @@ void session_advance(struct session *s)
 		return;
 	}
 	session_open_slots(s);
-	for (uint32_t i = 0; i < s->slot_count; i++) {
-		if (s->slots[i].state == SLOT_LOST) {
-			/* Its link could not even be dialed: look again, soon. */
-			s->state = SESSION_ROUTING;
-			sessions_check_at(s->table, node_now(s->table->options.node));
-			return;
-		}
-		open = open && s->slots[i].state == SLOT_OPEN;
+	if (slots_in(s, SLOT_OPEN) == s->slot_count)
+		session_tell_slots(s);
+	if (slots_in(s, SLOT_LOST)) {
+		/* One could not be dialed or told: look again, from the poll. */
+		s->state = SESSION_ROUTING;
+		sessions_check_at(s->table, node_now(s->table->options.node));
+		return;
 	}
-	if (!open) {
+	if (slots_in(s, SLOT_OPEN) < s->slot_count) {
 		s->state = SESSION_OPENING;
 		session_check(s);
-	} else {
-		session_tell_slots(s);
-		if (s->state != SESSION_READY)
-			session_ready(s);
+	} else if (s->state != SESSION_READY) {
+		session_ready(s);
 	}
 	if (s->state != SESSION_CLOSED && s->out)
 		boundary_pump(s->out);

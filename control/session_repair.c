@@ -237,6 +237,7 @@ static void send_open(struct session *s, uint32_t i)
 		.hops = (uint8_t)s->slot_count,
 		.encoding = (uint8_t)boundary_encoding(s->out),
 	};
+	int rc;
 	struct frame f = {
 		.type = WIRE_OPEN, .session = s->id, .epoch = slot->epoch, .hop = (uint8_t)i,
 		.payload_bytes = sizeof(open),
@@ -246,8 +247,11 @@ static void send_open(struct session *s, uint32_t i)
 		f.deadline_us = (uint32_t)MIN((s->options.deadline_ns - now) / NS_PER_US,
 					      UINT32_MAX);
 	wire_text_set(open.next, sizeof(open.next), next ? next->hop.address.text : "");
-	if (node_send(o->node, slot->peer, &f, &open) < 0)
+	rc = node_send(o->node, slot->peer, &f, &open);
+	if (rc < 0) {
+		session_slot_lost(s, slot, error_describe(rc), o->ban_ns);
 		return;
+	}
 	slot->state = SLOT_OPENING;
 	slot->told_epoch = next ? next->epoch : 0;
 }
@@ -285,8 +289,13 @@ static void send_reroute(struct session *s, uint32_t i)
 		.payload_bytes = sizeof(reroute),
 	};
 
+	int rc;
+
 	wire_text_set(reroute.next, sizeof(reroute.next), next->hop.address.text);
-	if (node_send(s->table->options.node, slot->peer, &f, &reroute) == 0)
+	rc = node_send(s->table->options.node, slot->peer, &f, &reroute);
+	if (rc < 0)
+		session_slot_lost(s, slot, error_describe(rc), s->table->options.ban_ns);
+	else
 		slot->told_epoch = next->epoch;
 }
 

@@ -14,7 +14,8 @@ enum { PREFILL_TOKENS = 512, SHAPES = 2 };
 /* What the rounds of one shape gave. */
 struct shape {
 	struct local_swarm swarm;
-	double single[SWARM_ROUNDS];    /* tokens per second after the first one */
+	/* Tokens per second after the first ones, of one client and of all. */
+	double single[SWARM_ROUNDS], crowd_decode[SWARM_ROUNDS];
 	double alone[SWARM_ROUNDS], crowd[SWARM_ROUNDS];   /* with the prompt's time */
 	double prefill[SWARM_ROUNDS], itl[SWARM_ROUNDS];
 	struct step_times times;        /* of the single client's steps, all rounds */
@@ -62,6 +63,7 @@ static int run_round(struct shape *s, const struct bench_swarm_flags *f, int rou
 	s->single[round] = s->last_single.decode_per_second;
 	s->alone[round] = s->last_single.tokens_per_second;
 	s->itl[round] = s->last_single.itl_p50;
+	s->crowd_decode[round] = s->last_crowd.decode_per_second * (double)f->clients;
 	s->crowd[round] = s->last_crowd.tokens_per_second;
 	s->prefill[round] = prefill.prefill_per_second;
 	serve_result_close(&prefill);
@@ -113,9 +115,12 @@ static json_t *describe_shape(struct shape *s)
 {
 	double steps = MAX(s->times.steps, 1);
 
-	return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+	return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
 			 "servers", (int)s->swarm.servers,
 			 "decode_tokens_per_second", stats_median(s->single, SWARM_ROUNDS),
+			 "crowd_decode_tokens_per_second",
+			 stats_median(s->crowd_decode, SWARM_ROUNDS),
+			 "alone_tokens_per_second", stats_median(s->alone, SWARM_ROUNDS),
 			 "crowd_tokens_per_second", stats_median(s->crowd, SWARM_ROUNDS),
 			 "prefill_512_tokens_per_second", stats_median(s->prefill, SWARM_ROUNDS),
 			 "inter_token_ms", stats_median(s->itl, SWARM_ROUNDS) * 1e3,
@@ -136,10 +141,12 @@ static double median_ratio(const double *over, const double *under)
 
 static json_t *describe_ratios(const struct shape shapes[SHAPES])
 {
-	return json_pack("{s:f,s:f,s:f,s:f,s:f}",
+	return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}",
 			 "servers_decode", median_ratio(shapes[1].single, shapes[0].single),
 			 "servers_crowd", median_ratio(shapes[1].crowd, shapes[0].crowd),
 			 "servers_prefill", median_ratio(shapes[1].prefill, shapes[0].prefill),
+			 "crowd_decode_over_one_client",
+			 median_ratio(shapes[0].crowd_decode, shapes[0].single),
 			 "crowd_over_one_client", median_ratio(shapes[0].crowd, shapes[0].alone),
 			 "crowd_over_one_client_servers",
 			 median_ratio(shapes[1].crowd, shapes[1].alone));

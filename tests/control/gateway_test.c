@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "control/directory_client.h"
+#include "dataplane/base/fault.h"
 #include "tests/control/fake_generations.h"
 #include "tests/support/text_model.h"
 #include "tests/support/web.h"
@@ -140,37 +141,42 @@ static void *run_core(void *arg)
 	return NULL;
 }
 
-static void world_open(struct world *w, uint32_t running, uint32_t waiting)
+/* All but the gateway; o is filled in for it. */
+static void parts_open(struct world *w, struct gateway_options *o)
 {
-	const struct poller speaker = { "speaker", w, poll_test, deadline_test };
-	struct gateway_options o = {
-		.fingerprint = FINGERPRINT, .canary_token = CANARY, .running_max = running,
-		.waiting_max = waiting, .request_ns = 20 * NS_PER_S, .body_bytes_max = 4096,
-		.connections_max = 64,
-	};
 	struct error e;
 
 	*w = (struct world){ .release = false };
 	text_model_open(&w->model);
 	open_node(w);
 	open_sessions(w);
+	*o = (struct gateway_options){
+		.node = w->node, .sessions = w->sessions, .directory = w->directory,
+		.endpoints = w->endpoints, .model = w->model.served,
+		.fingerprint = FINGERPRINT, .canary_token = CANARY, .running_max = 2,
+		.waiting_max = 2, .request_ns = 20 * NS_PER_S, .body_bytes_max = 4096,
+		.connections_max = 64,
+	};
+	CHECK_OK(address_parse(&o->listen, "127.0.0.1:0", &e), &e);
+}
+
+static void world_open(struct world *w, uint32_t running, uint32_t waiting)
+{
+	const struct poller speaker = { "speaker", w, poll_test, deadline_test };
+	struct gateway_options o;
+	struct error e;
+
+	parts_open(w, &o);
 	core_add(node_core(w->node), &speaker);
-	o.node = w->node;
-	o.sessions = w->sessions;
-	o.directory = w->directory;
-	o.endpoints = w->endpoints;
-	o.model = w->model.served;
-	CHECK_OK(address_parse(&o.listen, "127.0.0.1:0", &e), &e);
+	o.running_max = running;
+	o.waiting_max = waiting;
 	CHECK_OK(gateway_open(&w->gateway, &o, &e), &e);
 	gateway_bound(w->gateway, &w->at);
 	CHECK_EQ(pthread_create(&w->core, NULL, run_core, w), 0);
 }
 
-static void world_close(struct world *w)
+static void parts_close(struct world *w)
 {
-	core_stop(node_core(w->node));
-	pthread_join(w->core, NULL);
-	gateway_close(w->gateway);
 	CHECK_EQ(fake.count, 0);
 	sessions_close(w->sessions);
 	directory_client_close(w->directory);
@@ -178,6 +184,14 @@ static void world_close(struct world *w)
 	rpc_close(w->rpc);
 	node_close(w->node);
 	text_model_close(&w->model);
+}
+
+static void world_close(struct world *w)
+{
+	core_stop(node_core(w->node));
+	pthread_join(w->core, NULL);
+	gateway_close(w->gateway);
+	parts_close(w);
 }
 
 static void wait_page(struct world *w, const char *path, const char *text)
@@ -417,3 +431,50 @@ TEST(gateway_close__answers_what_is_left)
 	world_close(&w);
 	check_answer(&running, 503);
 }
+
+/* Goal: a port that is taken is refused by name. */
+TEST(gateway_open__says_why_not)
+{
+	struct world w, second;
+	struct gateway_options o;
+	struct gateway *g;
+	struct error e;
+
+	world_open(&w, 1, 1);
+	parts_open(&second, &o);
+	o.listen = w.at;
+	CHECK_EQ(gateway_open(&g, &o, &e), -EADDRINUSE);
+	CHECK(strstr(e.text, w.at.text));
+	parts_close(&second);
+	world_close(&w);
+}
+
+#ifdef PETALS_FAULTS
+/* Goal: whichever call fails, gateway_open() gives everything back. */
+TEST(gateway_open__unwinds_every_failure)
+{
+	struct world w;
+	struct gateway_options o;
+	struct error e;
+	uint64_t live;
+	int nth, rc;
+
+	parts_open(&w, &o);
+	live = mem_live_blocks();
+	for (nth = 1;; nth++) {
+		fault_arm(nth);
+		rc = gateway_open(&w.gateway, &o, &e);
+		if (!fault_fired())
+			break;
+		CHECK(rc < 0);
+		CHECK(!w.gateway);
+		CHECK_EQ(mem_live_blocks(), live);
+	}
+	fault_disarm();
+	CHECK_OK(rc, &e);
+	CHECK(nth > 6);
+	gateway_close(w.gateway);
+	CHECK_EQ(mem_live_blocks(), live);
+	parts_close(&w);
+}
+#endif

@@ -46,6 +46,32 @@ TEST(generation__ends_at_its_length)
 	simulation_close(s);
 }
 
+static void close_itself(void *ctx, struct answer *a)
+{
+	if (a->count == 3)
+		generation_close(a->generation);
+}
+
+/* Goal: an owner may close a generation from its own event: nothing fires after that, and
+ * nothing is left behind.
+ */
+TEST(generation__may_be_closed_from_its_event)
+{
+	struct simulation *s = swarm();
+	struct answer a = { .on_token = close_itself };
+	struct error e;
+
+	CHECK_OK(answer_begin(&a, s, prompt, ARRAY_LENGTH(prompt), 30, 30 * NS_PER_S, &e), &e);
+	simulation_run(s, NS_PER_S);
+	CHECK_EQ(a.count, 4);
+	CHECK(!a.finished);
+	CHECK_EQ(sessions_count(simulation_sessions(s)), 0);
+	CHECK_EQ(simulation_server_sessions(s, 0), 0);
+	a.generation = NULL;
+	answer_close(&a);
+	simulation_close(s);
+}
+
 /* Goal: an empty prompt is refused with a sentence. */
 TEST(generation__refuses_an_empty_prompt)
 {
