@@ -10,6 +10,7 @@
 #include "dataplane/base/log.h"
 
 enum { HOP_HOLDER };
+#define EXPECT_NS (1 * NS_PER_S)
 
 void hop_check(const struct hop *hop)
 {
@@ -72,6 +73,35 @@ void hop_tell(const struct hop *hop, enum wire_type type, uint32_t epoch, const 
 	node_send(hop->hops->options.node, hop->client, &f, payload);
 }
 
+void hop_expect_next(struct hop *hop)
+{
+	struct hops *h = hop->hops;
+
+	if (hop->last || !hop->next_link)
+		return;
+	hop->expects_until_ns = node_now(h->options.node) + EXPECT_NS;
+	h->expects_check_ns = MIN(h->expects_check_ns, hop->expects_until_ns);
+	if (!hop->expects)
+		node_expect(h->options.node, hop->next_link, 1);
+	hop->expects = true;
+}
+
+void hop_unexpect_next(struct hop *hop)
+{
+	if (hop->expects)
+		node_expect(hop->hops->options.node, hop->next_link, -1);
+	hop->expects = false;
+}
+
+/* Lets go of the next hop, whether it is still there or not. */
+static void hop_unlink_next(struct hop *hop)
+{
+	hop_unexpect_next(hop);
+	if (hop->next_link)
+		node_unlink(hop->hops->options.node, hop->next_link);
+	hop->next_link = 0;
+}
+
 static void hop_link_next(struct hop *hop)
 {
 	struct hops *h = hop->hops;
@@ -114,9 +144,7 @@ void hop_next_lost(struct hop *hop, const char *reason)
 	if (hop->state != HOP_READY && hop->state != HOP_DIALING)
 		return;
 	snprintf(text, sizeof(text), "%s", reason);
-	if (hop->next_link)
-		node_unlink(h->options.node, hop->next_link);
-	hop->next_link = 0;
+	hop_unlink_next(hop);
 	boundary_untarget(hop->out);
 	hop->state = HOP_SEVERED;
 	log_info("hop", "session %016llx: next hop %s lost: %s",
@@ -152,9 +180,7 @@ void hop_reroute(struct hop *hop, const struct message *m)
 		return;
 	}
 	counters_add(h->counters, HOPS_REROUTES, 0, 1);
-	if (hop->next_link)
-		node_unlink(h->options.node, hop->next_link);
-	hop->next_link = 0;
+	hop_unlink_next(hop);
 	boundary_untarget(hop->out);
 	wire_text_set(hop->next.text, sizeof(hop->next.text), reroute.next);
 	hop->next_epoch = le32_get(reroute.next_epoch);
@@ -366,9 +392,7 @@ void hop_close(struct hop *hop)
 		h->waiting--;
 	if (hop->out)
 		boundary_untarget(hop->out);
-	if (hop->next_link)
-		node_unlink(h->options.node, hop->next_link);
-	hop->next_link = 0;
+	hop_unlink_next(hop);
 	map_remove(h->by_session, hop->session);
 	hop->state = HOP_CLOSED;
 	hop_reap(hop);

@@ -39,6 +39,8 @@ struct hop {
 	struct address next;
 	uint32_t next_link;             /* node link, 0: none */
 	uint32_t next_epoch;
+	bool expects;                   /* the next hop's silence counts, until: */
+	uint64_t expects_until_ns;
 	uint32_t replay_end;            /* of the REROUTE being carried out */
 };
 
@@ -70,6 +72,7 @@ struct hops {
 	uint64_t history_reserved;
 	uint32_t running;               /* steps in the runner */
 	double step_us;                 /* smoothed */
+	uint64_t expects_check_ns;
 	bool draining;
 	struct counters *counters;
 	uint32_t series_steps[2], series_rows[2];   /* decode, prefill */
@@ -87,6 +90,9 @@ void hop_close(struct hop *hop);
 void hop_reap(struct hop *hop);                          /* frees a closed one without steps */
 void hop_reroute(struct hop *hop, const struct message *m);
 void hop_next_up(struct hop *hop);
+/* Rows went to the next hop: for a while its silence means that it is lost. */
+void hop_expect_next(struct hop *hop);
+void hop_unexpect_next(struct hop *hop);
 void hop_next_lost(struct hop *hop, const char *reason);
 void hop_check(const struct hop *hop);
 struct hop *hop_find(const struct hops *h, uint64_t session);

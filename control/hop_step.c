@@ -171,6 +171,12 @@ static void step_fail(struct hop *hop, const struct step *s)
 	hop_close(hop);
 }
 
+static void step_pass_on(struct hop *hop)
+{
+	boundary_pump(hop->out);
+	hop_expect_next(hop);
+}
+
 static void step_finish(struct hops *h, struct step *s)
 {
 	struct hop *hop = s->hop;
@@ -186,7 +192,7 @@ static void step_finish(struct hops *h, struct step *s)
 		if (w->status < 0 || boundary_append(hop->out, &s->out) < 0)
 			step_fail(hop, s);
 		else
-			boundary_pump(hop->out);
+			step_pass_on(hop);
 	}
 	hop_reap(hop);
 }

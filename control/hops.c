@@ -182,6 +182,18 @@ static void publish(struct hops *h)
 	counters_set(c, HOPS_RUNNING, 0, h->running);
 }
 
+/* Next hops that were given nothing for a while are no longer watched. */
+static void relax(struct hops *h, uint64_t now_ns)
+{
+	h->expects_check_ns = UINT64_MAX;
+	for (struct hop *hop = h->oldest; hop; hop = hop->newer) {
+		if (hop->expects && now_ns >= hop->expects_until_ns)
+			hop_unexpect_next(hop);
+		if (hop->expects)
+			h->expects_check_ns = MIN(h->expects_check_ns, hop->expects_until_ns);
+	}
+}
+
 static int hops_poll(void *ctx, uint64_t now_ns)
 {
 	struct hops *h = ctx;
@@ -190,6 +202,8 @@ static int hops_poll(void *ctx, uint64_t now_ns)
 	if (work && h->waiting)
 		hop_try_waiting(h);
 	hop_expire_waiting(h, now_ns);
+	if (now_ns >= h->expects_check_ns)
+		relax(h, now_ns);
 	publish(h);
 	return work;
 }
@@ -197,9 +211,9 @@ static int hops_poll(void *ctx, uint64_t now_ns)
 static uint64_t hops_deadline(void *ctx)
 {
 	struct hops *h = ctx;
-	uint64_t runner = runner_deadline(h->runner);
+	uint64_t due = MIN(runner_deadline(h->runner), h->expects_check_ns);
 
-	return h->waiting ? MIN(runner, hop_expire_waiting(h, 0)) : runner;
+	return h->waiting ? MIN(due, hop_expire_waiting(h, 0)) : due;
 }
 
 static void hops_register(struct hops *h)
@@ -261,6 +275,7 @@ int hops_open(struct hops **out, const struct hops_options *o, struct error *e)
 	if (!h)
 		return error_errno(e, -ENOMEM, "table of sessions");
 	h->options = *o;
+	h->expects_check_ns = UINT64_MAX;
 	h->info = o->backend->span_info(o->span);
 	h->row_bytes = (uint32_t)wire_rows_bytes(o->round, 1, h->info->hidden);
 	rc = hops_open_tables(h);

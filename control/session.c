@@ -157,6 +157,18 @@ static void result_measure(struct session *s, const struct frame *f)
 				 (double)(step_ns - inside_ns) / NS_PER_S);
 }
 
+/* A result came through all of them: what they did before is forgotten. */
+static void forgive_servers(struct session *s)
+{
+	s->unproven = false;
+	for (uint32_t i = 0; i < s->slot_count; i++) {
+		struct warm *warm = warm_find(s->table, s->slots[i].hop.server);
+
+		if (warm)
+			warm->failures = 0;
+	}
+}
+
 void session_result(struct session *s, const struct message *m)
 {
 	struct sessions *t = s->table;
@@ -175,6 +187,8 @@ void session_result(struct session *s, const struct message *m)
 		return;
 	}
 	s->confirmed = end;
+	if (s->unproven)
+		forgive_servers(s);
 	result_measure(s, &m->frame);
 	session_expect(s);
 	s->options.events.result(s->options.ctx, end, m->frame.rows, m->frame.encoding,

@@ -46,6 +46,8 @@ struct session {
 	enum session_state state;
 	uint64_t id;
 	bool opened;                /* the opened event fired */
+	bool unproven;              /* no result yet since hops were replaced */
+	bool desperate;             /* route by banned servers whose link is up, too */
 
 	struct slot slots[ROUTE_HOPS_MAX];
 	uint32_t slot_count;
@@ -71,6 +73,7 @@ struct warm {
 	uint64_t server;
 	uint32_t peer;              /* 0: to be dialed again */
 	uint32_t routed;            /* slots of ours on it */
+	uint32_t failures;          /* since a result last came through it */
 	uint64_t banned_until_ns;
 	bool present;               /* in the view */
 };
@@ -115,6 +118,7 @@ void session_drop_slot(struct session *s, struct slot *slot);
 
 /* sessions.c */
 struct warm *warm_find(struct sessions *t, uint64_t server);
+void warm_ban(struct sessions *t, struct warm *w, uint64_t ban_ns);
 void sessions_check_at(struct sessions *t, uint64_t when_ns);
 
 #endif

@@ -33,7 +33,7 @@ void session_slot_lost(struct session *s, struct slot *slot, const char *reason,
 		     counters_series(t->counters, SESSIONS_REPAIRS, slot->leaving ? "leaving" :
 				     s->opened ? "lost" : "not opened"), 1);
 	if (warm)
-		warm->banned_until_ns = MAX(warm->banned_until_ns, now + ban_ns);
+		warm_ban(t, warm, ban_ns);
 	if (s->opened && !s->repair_started_ns)
 		s->repair_started_ns = now;
 	if (slot->expected)
@@ -81,7 +81,9 @@ static bool query_excluded(void *ctx, const struct member *m)
 	for (uint32_t i = 0; i < s->slot_count; i++)
 		if (s->slots[i].hop.server == m->id && s->slots[i].state != SLOT_LOST)
 			return true;
-	return warm && warm->banned_until_ns > node_now(s->table->options.node);
+	if (!warm || warm->banned_until_ns <= node_now(s->table->options.node))
+		return false;
+	return !s->desperate || !warm->peer || !node_is_up(s->table->options.node, warm->peer);
 }
 
 static uint32_t query_pending(void *ctx, const struct member *m)
@@ -106,6 +108,12 @@ static int find_route(struct session *s, uint32_t first, uint32_t end, struct ro
 	char missing[WIRE_REASON_BYTES - 32];
 	int rc = route_find(&query, route, missing, sizeof(missing));
 
+	if (rc < 0) {
+		/* A banned server that answers again is better than none. */
+		s->desperate = true;
+		rc = route_find(&query, route, missing, sizeof(missing));
+		s->desperate = false;
+	}
 	if (rc < 0)
 		snprintf(s->reason, sizeof(s->reason), "no server covers blocks %s", missing);
 	return rc;
@@ -153,6 +161,7 @@ static void replace_slots(struct session *s, uint32_t at, uint32_t lost,
 	struct sessions *t = s->table;
 	uint32_t after = s->slot_count - at - lost;
 
+	s->unproven = true;
 	for (uint32_t i = at; i < at + lost; i++)
 		session_drop_slot(s, &s->slots[i]);
 	memmove(&s->slots[at + route->count], &s->slots[at + lost], after * sizeof(s->slots[0]));

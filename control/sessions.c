@@ -9,7 +9,7 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
 
-enum { SESSION_HOLDER };
+enum { SESSION_HOLDER, BAN_DOUBLINGS = 4 };
 #define WARM_CHECK_NS (1 * NS_PER_S)
 #define BUSY_BAN_NS (100 * NS_PER_MS)
 
@@ -48,6 +48,17 @@ struct warm *warm_find(struct sessions *t, uint64_t server)
 		if (t->warm[i].server == server)
 			return &t->warm[i];
 	return NULL;
+}
+
+/* Twice as long each time it fails again, so that nobody alternates between two servers that
+ * cannot be reached while a third one could.
+ */
+void warm_ban(struct sessions *t, struct warm *w, uint64_t ban_ns)
+{
+	uint64_t until = node_now(t->options.node) + (ban_ns << MIN(w->failures, BAN_DOUBLINGS));
+
+	w->failures++;
+	w->banned_until_ns = MAX(w->banned_until_ns, until);
 }
 
 void sessions_check_at(struct sessions *t, uint64_t when_ns)
@@ -167,8 +178,6 @@ static void peer_lost(void *ctx, uint32_t peer, int code, const char *reason)
 			continue;
 		node_unlink(t->options.node, peer);
 		w->peer = 0;
-		w->banned_until_ns = MAX(w->banned_until_ns,
-					 node_now(t->options.node) + t->options.ban_ns);
 	}
 	for (struct session *s = t->list; s; s = s->next) {
 		struct slot *slot = slot_of_peer(s, peer);

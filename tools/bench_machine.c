@@ -1,5 +1,5 @@
 /* bench_machine.c - petals-bench machine: read bandwidth of one and two threads, and copying,
- * over memory far larger than any cache.
+ * over memory far larger than any cache.  The best pass counts: it is a ceiling.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -95,7 +95,8 @@ static int read_rate(const struct memory_region *m, uint32_t threads, double *ra
 			.base = (uint8_t *)m->base + (threads - 1) * (READ_BYTES / threads),
 			.bytes = READ_BYTES / threads, .barrier = &barrier };
 		read_all(last);
-		*rate = (double)READ_BYTES / stats_median(last->seconds, PASSES);
+		stats_sort(last->seconds, PASSES);
+		*rate = (double)READ_BYTES / last->seconds[0];
 		for (uint32_t i = 0; i < started; i++)
 			pthread_join(readers[i].thread, NULL);
 	}
@@ -115,7 +116,8 @@ static double copy_rate(const struct memory_region *m)
 		seconds[i] = (double)(clock_ns(clock_real()) - start_ns) / NS_PER_S;
 		base[i] ^= 1;
 	}
-	return (double)(READ_BYTES / 2) / stats_median(seconds, PASSES);
+	stats_sort(seconds, PASSES);
+	return (double)(READ_BYTES / 2) / seconds[0];
 }
 
 int bench_machine_measure(json_t **out, struct error *e)
