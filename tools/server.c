@@ -49,15 +49,15 @@ static const struct option options[] = {
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic of the blocks; f32 is the reference, auto the fastest that "
 		  "keeps the identity promise" },
-	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16",
+	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16|int8",
 	  .help = "how hidden states travel; they are rounded to it after every block, so "
 		  "that it does not matter where the model is cut" },
 	{ .kind = OPTION_HEADING, .help = "Room" },
-	{ "kv-bytes", OPTION_BYTES, AT(kv_bytes), "256M", 1 << 20, 1e13,
+	{ "kv-bytes", OPTION_BYTES, AT(kv_bytes), "256M", 1 << 20, 1ull << 43,
 	  .help = "memory for KV cache pages" },
 	{ "kv-page-tokens", OPTION_INTEGER, AT(page_tokens), "16", 16, 1024,
 	  .help = "tokens in a KV cache page, a multiple of 16" },
-	{ "history-bytes", OPTION_BYTES, AT(history_bytes), "1G", 1 << 20, 1e13,
+	{ "history-bytes", OPTION_BYTES, AT(history_bytes), "1G", 1 << 20, 1ull << 43,
 	  .help = "host memory that sessions may reserve for replay" },
 	{ "sessions", OPTION_INTEGER, AT(sessions), "256", 1, 65536,
 	  .help = "most sessions at once" },

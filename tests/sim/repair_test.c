@@ -122,6 +122,45 @@ TEST(cuts__same_bits_through_1_2_3_and_5_servers)
 	}
 }
 
+/* Tokens and log-probabilities of a quiet run in an encoding. */
+static void run_encoded(enum row_encoding round, enum compute_mode compute, uint32_t spans,
+			struct answer *a)
+{
+	struct simulation_options o;
+	struct answer *all[] = { a };
+	struct simulation *s;
+
+	options_for(&o, test_seed());
+	o.spans = spans;
+	o.replicas = 1;
+	o.round = round;
+	o.compute = compute;
+	s = open_swarm(&o);
+	begin(a, s);
+	CHECK(answers_wait(s, all, 1, 60 * NS_PER_S));
+	CHECK_TEXT(a->reason, "");
+	generation_close(a->generation);
+	a->generation = NULL;
+	simulation_close(s);
+}
+
+/* Goal: the same holds in every encoding of hidden states, and in bf16 arithmetic. */
+TEST(cuts__same_bits_in_every_encoding)
+{
+	for (int round = ROW_F32; round <= ROW_INT8; round++) {
+		for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
+			struct answer whole = { 0 }, cut = { 0 };
+
+			run_encoded((enum row_encoding)round, (enum compute_mode)compute, 1, &whole);
+			run_encoded((enum row_encoding)round, (enum compute_mode)compute, 3, &cut);
+			CHECK_BYTES(whole.tokens, cut.tokens, TOKENS * sizeof(uint32_t));
+			CHECK_BYTES(whole.logprobs, cut.logprobs, TOKENS * sizeof(float));
+			answer_close(&whole);
+			answer_close(&cut);
+		}
+	}
+}
+
 enum fault { FAULT_KILL, FAULT_FREEZE, FAULT_CUT_CLIENT, FAULT_CUT_NEXT, FAULT_DRAIN, FAULT_SLOW,
 	     FAULT_COUNT };
 
