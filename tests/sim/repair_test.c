@@ -147,12 +147,12 @@ static void run_encoded(enum row_encoding round, enum compute_mode compute, uint
 /* Goal: the same holds in every encoding of hidden states, and in bf16 arithmetic. */
 TEST(cuts__same_bits_in_every_encoding)
 {
-	for (int round = ROW_F32; round <= ROW_INT8; round++) {
-		for (int compute = COMPUTE_F32; compute <= COMPUTE_BF16; compute++) {
+	for (enum row_encoding round = ROW_F32; round <= ROW_INT8; round++) {
+		for (enum compute_mode mode = COMPUTE_F32; mode <= COMPUTE_BF16; mode++) {
 			struct answer whole = { 0 }, cut = { 0 };
 
-			run_encoded((enum row_encoding)round, (enum compute_mode)compute, 1, &whole);
-			run_encoded((enum row_encoding)round, (enum compute_mode)compute, 3, &cut);
+			run_encoded(round, mode, 1, &whole);
+			run_encoded(round, mode, 3, &cut);
 			CHECK_BYTES(whole.tokens, cut.tokens, TOKENS * sizeof(uint32_t));
 			CHECK_BYTES(whole.logprobs, cut.logprobs, TOKENS * sizeof(float));
 			answer_close(&whole);
