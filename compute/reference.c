@@ -110,9 +110,13 @@ static void norm(struct pass *p, enum role weight, uint32_t block, const double 
 		if (!model_weight(p->model, weight + bias, block, &w))
 			continue;
 		weight_row(&w, 0, p->row);
-		for (size_t i = 0; i < (size_t)p->rows * n; i++)
-			out[i] = bias ? out[i] + (double)p->row[i % n] :
-					out[i] * (double)p->row[i % n];
+		for (uint32_t r = 0; r < p->rows; r++) {
+			double *row = out + (size_t)r * n;
+
+			for (uint32_t i = 0; i < n; i++)
+				row[i] = bias ? row[i] + (double)p->row[i] :
+						row[i] * (double)p->row[i];
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ static int read_integer(struct reading *r, const char *name, const json_t *v, do
 static int read_count(struct reading *r, const struct field *field, const json_t *v,
 		      uint32_t *out)
 {
-	json_int_t value;
+	json_int_t value = 0;
 	int rc = read_integer(r, field->name, v, field->least, field->most, &value);
 
 	if (rc == 0)

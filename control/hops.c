@@ -357,9 +357,10 @@ int hops_canary(struct hops *h, void (*done)(void *ctx, int status), void *ctx)
 	struct step *s = NULL;
 	int rc = canary_rows ? sequence_open(&sequence, h->cache, 1) : -ENOMEM;
 
-	if (rc == 0 && !(s = pool_get(h->step_pool, 0)))
-		rc = -EBUSY;
-	if (rc < 0) {
+	if (rc == 0)
+		s = pool_get(h->step_pool, 0);
+	if (!s) {
+		rc = rc < 0 ? rc : -EBUSY;
 		sequence_close(sequence);
 		mem_free(canary_rows);
 		return rc;

@@ -120,7 +120,7 @@ static int check_damage(struct store *s, struct error *e)
 /* Makes a new file ours; refuses files of others and of later versions. */
 static int settle_schema(struct store *s, struct error *e)
 {
-	int64_t application, version, tables;
+	int64_t application = 0, version = 0, tables = 0;
 	int rc = ask(s, "PRAGMA application_id", &application, NULL, 0, e);
 
 	if (rc == 0)

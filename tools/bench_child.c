@@ -208,7 +208,7 @@ double metric_sum(const char *page, const char *name)
 	double sum = 0;
 
 	for (const char *line = page; line && *line; line = strchr(line, '\n')) {
-		const char *value = line + length;
+		const char *value;
 
 		if (*line == '\n' && !*++line)
 			break;

@@ -267,7 +267,7 @@ static const struct option prefill_options[] = {
 static int measure(const struct bench_local *f, bool prefill)
 {
 	struct error e = { 0 };
-	json_t *result;
+	json_t *result = NULL;
 
 	if (bench_local_measure(f, prefill, &result, &e) < 0)
 		return bench_fail(prefill ? "prefill" : "decode", &e);

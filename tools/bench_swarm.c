@@ -42,7 +42,7 @@ static int run_round(struct shape *s, const struct bench_swarm_flags *f, int rou
 		     struct error *e)
 {
 	struct step_times before;
-	struct serve_result prefill;
+	struct serve_result prefill = { 0 };
 	int rc = local_swarm_steps(&s->swarm, &before, e);
 
 	serve_result_close(&s->last_single);

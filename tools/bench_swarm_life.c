@@ -120,8 +120,8 @@ static int kill_hop(const struct local_swarm *s, uint32_t hop, uint32_t hops,
 		.prompt_tokens = PAUSE_PROMPT, .ids_below = 20000, .on_token = on_token,
 		.ctx = &killer,
 	};
-	struct serve_result r;
-	double before, after = 0;
+	struct serve_result r = { 0 };
+	double before = 0, after = 0;
 	int rc = hops_replaced(s, &before, e);
 
 	if (rc == 0)

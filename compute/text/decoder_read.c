@@ -83,7 +83,7 @@ static int read_strip(struct decoder *d, const json_t *node, const char *path, s
 {
 	struct decoder_step *step;
 	struct field_text content;
-	uint64_t start, stop;
+	uint64_t start = 0, stop = 0;
 	uint32_t c;
 	int rc = field_text(node, "content", path, &content, e);
 

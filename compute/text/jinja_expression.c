@@ -223,7 +223,7 @@ static struct node *parse_items(struct parser *p, enum node_kind kind, const cha
 	struct node *list = parse_node(p, kind, p->token++);
 	struct node **tail = list ? &list->first : NULL;
 
-	while (!p->rc && !parse_skip(p, TOKEN_OPERATOR, close)) {
+	while (list && !p->rc && !parse_skip(p, TOKEN_OPERATOR, close)) {
 		if (list->first) {
 			parse_expect(p, TOKEN_OPERATOR, ",");
 			if (parse_skip(p, TOKEN_OPERATOR, close))

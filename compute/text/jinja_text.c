@@ -266,8 +266,10 @@ struct value text_split_last(struct run *r, struct text t, const struct text *se
 		return text_split(r, t, separator, most);
 	list = value_list(r, VALUE_LIST, 0);
 	backwards = value_list(r, VALUE_LIST, 0);
-	if (!separator || separator->bytes == 0)
+	if (!separator || separator->bytes == 0) {
 		run_fail(r, -ENOTSUP, "rsplit with a limit needs a separator");
+		return list;
+	}
 	while (most-- > 0 && !run_failed(r)) {
 		int64_t found = text_find_last((struct text){ t.data, end }, *separator);
 

@@ -105,8 +105,8 @@ int metaspace_read(const json_t *node, const char *path, char replacement[UTF8_M
 		[PREPEND_FIRST] = "first",
 		[PREPEND_ALWAYS] = "always",
 	};
-	struct field_text text, scheme;
-	bool prefix;
+	struct field_text text = { 0 }, scheme = { 0 };
+	bool prefix = true;
 	uint32_t c;
 	int rc = field_text_or_none(node, "replacement", path, &text, e);
 

@@ -103,7 +103,7 @@ static int read_merges(struct tokenizer *t, const json_t *merges, struct error *
 static int read_options(struct bpe_options *o, const struct vocab *v, const json_t *model,
 			struct error *e)
 {
-	struct field_text unknown;
+	struct field_text unknown = { 0 };
 	int rc = field_flag(model, "byte_fallback", "model", false, &o->byte_fallback, e);
 
 	if (rc == 0)
@@ -147,7 +147,7 @@ static int refuse_unsupported(const json_t *model, struct error *e)
 static int read_model(struct tokenizer *t, const json_t *root, struct error *e)
 {
 	struct bpe_options options = { 0 };
-	const json_t *model, *merges;
+	const json_t *model, *merges = NULL;
 	int rc = field_object(root, "model", "", &model, e);
 
 	if (rc == 0)
@@ -192,7 +192,7 @@ static int read_added(struct tokenizer *t, const json_t *node, const char *path,
 {
 	struct added_token token = { 0 };
 	struct field_text content;
-	uint64_t id;
+	uint64_t id = 0;
 	int rc = field_text(node, "content", path, &content, e);
 
 	if (rc == 0)
