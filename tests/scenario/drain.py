@@ -84,6 +84,7 @@ def a_draining_server_hands_over():
             if metric(process.ready["metrics"], "petals_server_sessions") > 0:
                 carries.append(process)
                 process.send(signal.SIGTERM)
+                return                  # the session is on the other one in no time
 
     answer = ask(swarm.gateway, PROMPT, TOKENS, at_token(4, action))
     check(answer.error is None, f"error: {answer.error}")
