@@ -59,7 +59,7 @@ int node_link(struct node *n, const struct address *a, uint32_t *peer, struct er
 void node_unlink(struct node *n, uint32_t peer);
 bool node_is_up(const struct node *n, uint32_t peer);
 /* Sends a whole small message: header fields and payload_bytes from f, payload
- * copied.  0: sent, or queued in order until there is credit (a queue goes with its
+ * copied.  0: sent, or queued until there is credit, in order (a queue goes with its
  * peer).  -ENOTCONN; -ENOBUFS past NODE_QUEUE_*; -EMSGSIZE; -ENOMEM.
  */
 int node_send(struct node *n, uint32_t peer, const struct frame *f, const void *payload);

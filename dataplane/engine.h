@@ -1,23 +1,23 @@
 /* engine.h - the private seam between the message layer and what moves bytes.
  *
  * An engine keeps connections and moves their bytes in order; it knows no
- * message.  The layer (transport.c, peer.c, inbound.c, outbound.c) keeps peers,
- * credit and slots; it knows no socket.  Payload bytes take one of two ways:
- * the engine receives them straight into the arena (peer_room(), then
- * peer_landed()), or into a buffer of its own, from which the layer takes them
- * (peer_bytes()); the second is where a sealed transport decrypts instead of
- * copying.
+ * message.  The layer (transport.c, lane.c, peer.c, inbound.c, outbound.c) keeps
+ * lanes, peers, credit and slots; it knows no socket.  A lane is one connection; a
+ * peer has one or several.  Payload bytes take one of two ways: the engine receives
+ * them straight into the arena (lane_room(), then lane_landed()), or into a buffer of
+ * its own, from which the layer takes them (lane_bytes()); the second is where a
+ * sealed lane decrypts instead of copying.
  *
  * Adding an engine: a struct engine_ops, a row in engines[] (transport.c), a
  * row in the conformance suite (tests/dataplane/transport_test.c).
  *
  * Threads    As transport.h: all of it on the transport's thread, except wake().
- * Ownership  The engine owns its links, the layer its peers; they point at each
- *            other from connect()/peer_accepted() until peer_closed().  Memory
- *            lent by peer_room() and peer_gather() stays put until then too.
+ * Ownership  The engine owns its links, the layer its lanes; they point at each
+ *            other from connect()/lane_accepted() until lane_closed().  Memory
+ *            lent by lane_room() and lane_gather() stays put until then too.
  * Units      _bytes, _ns.
  * Errors     -errno with a sentence from open(), listen(), connect(); broken
- *            connections are told by peer_broken().
+ *            connections are told by lane_broken().
  */
 #ifndef PETALS_DATAPLANE_ENGINE_H
 #define PETALS_DATAPLANE_ENGINE_H
@@ -27,12 +27,12 @@
 #include "dataplane/transport.h"
 
 struct engine;
-struct peer;
+struct lane;
 
-enum { ENGINE_IOVECS = 32 };            /* what peer_gather() may need */
+enum { ENGINE_IOVECS = 32 };            /* what lane_gather() may need */
 
 struct link {                           /* engines put theirs around it */
-	struct peer *peer;
+	struct lane *lane;
 };
 
 struct engine_ops {
@@ -45,12 +45,12 @@ struct engine_ops {
 	void (*close)(struct engine *g);
 	int (*listen)(struct engine *g, const struct address *a, struct address *bound,
 		      struct error *e);
-	int (*connect)(struct engine *g, const struct address *a, struct peer *owner,
+	int (*connect)(struct engine *g, const struct address *a, struct lane *owner,
 		       struct link **out, struct error *e);
 	/* There is something to gather. */
 	void (*send)(struct engine *g, struct link *link);
 	/* End the connection: once what is queued was sent and the other side
-	 * closed too (flush), or at once.  peer_closed() follows from deliver().
+	 * closed too (flush), or at once.  lane_closed() follows from deliver().
 	 */
 	void (*finish)(struct engine *g, struct link *link, bool flush);
 	/* Puts sends on their way and sleeps at most timeout_ns until there is
@@ -64,27 +64,27 @@ struct engine_ops {
 
 extern const struct engine_ops engine_uring, engine_sim;
 
-/* Connections an engine must be able to keep: every peer, and some that are
- * still on their way out.
+/* Connections an engine must be able to keep: every peer's, and some that are still on
+ * their way in or out.
  */
 static inline uint32_t engine_links(const struct transport_options *o)
 {
-	return o->peers_max + 4 + o->peers_max / 4;
+	return (o->peers_max + 4 + o->peers_max / 4) * o->lanes;
 }
 
 /* What engines call, from deliver() only. */
-struct peer *peer_accepted(struct transport *t, struct link *link,
+struct lane *lane_accepted(struct transport *t, struct link *link,
 			   const struct address *from);    /* NULL: no room, drop it */
-void peer_connected(struct peer *p);
-void peer_bytes(struct peer *p, const uint8_t *data, size_t bytes);
-size_t peer_room(struct peer *p, uint8_t **at);            /* 0: nothing to land directly */
-void peer_landed(struct peer *p, size_t bytes);
-void peer_broken(struct peer *p, int code, const char *reason);
-void peer_closed(struct peer *p);                          /* the last call about p */
+void lane_connected(struct lane *l);
+void lane_bytes(struct lane *l, const uint8_t *data, size_t bytes);
+size_t lane_room(struct lane *l, uint8_t **at);            /* 0: nothing to land directly */
+void lane_landed(struct lane *l, size_t bytes);
+void lane_broken(struct lane *l, int code, const char *reason);
+void lane_closed(struct lane *l);                          /* the last call about l */
 
 /* ... and from wait(), send() or close() as well. */
-unsigned peer_gather(struct peer *p, struct iovec *out, unsigned most, size_t *bytes);
-void peer_sent(struct peer *p, size_t bytes);
+unsigned lane_gather(struct lane *l, struct iovec *out, unsigned most, size_t *bytes);
+void lane_sent(struct lane *l, size_t bytes);
 
 /* transport_open() on an engine that is in no table: tests. */
 int transport_open_on(const struct engine_ops *ops, struct transport **out,

@@ -1,10 +1,14 @@
-/* layer.h - the message layer's own state: what transport.c (the calls),
- * peer.c (life of a connection), inbound.c (bytes to messages) and outbound.c
- * (messages to bytes) share.  Nobody else includes it.
+/* layer.h - the message layer's own state: what transport.c (the calls), peer.c (who is
+ * at the other end), lane.c (life of a connection), inbound.c (bytes to messages) and
+ * outbound.c (messages to bytes) share.  Nobody else includes it.
+ *
+ * A peer is another process; a lane is one connection to it.  All messages of one
+ * session travel on one lane, so they keep their order; a large message holds up
+ * only the sessions that share its lane.
  *
  * Threads    As transport.h.
- * Ownership  A transport holds its peers in a fixed array.  An entry is used
- *            again only when its link is closed and every message that came
+ * Ownership  A transport holds its peers and lanes in fixed arrays.  A peer's entry is
+ *            used again only when its lanes are closed and every message that came
  *            from it or was meant for it is back, so the arena's sum holds.
  * Units      _ns on the clock; _att in attentive time: the clock less the time in
  *            which our own loop was held up.  Silence is measured in the latter.
@@ -26,7 +30,9 @@ enum {
 	FLIGHT_BYTES = 256 << 10,       /* ... or this much, whichever is first */
 };
 
-/* Messages of the layer's own; each peer has one of each. */
+/* Messages of the layer's own; each lane has one of each, all but HELLO and GOODBYE
+ * travel on a peer's first.
+ */
 enum control_kind { CONTROL_HELLO, CONTROL_PING, CONTROL_PONG, CONTROL_CREDIT, CONTROL_GOODBYE,
 		    CONTROLS };
 
@@ -56,32 +62,24 @@ struct control {
 	uint8_t payload[WIRE_REASON_BYTES];
 };
 
-enum peer_state {
-	PEER_FREE,
-	PEER_CONNECTING, PEER_GREETING, PEER_UP,
-	PEER_LEAVING,                   /* we said goodbye; the rest is being sent */
-	PEER_GONE,                      /* waits for the engine to let go */
-	PEER_CLOSED,                    /* waits for its messages to come back */
+enum lane_state {
+	LANE_FREE,
+	LANE_CONNECTING,                /* dialed; the engine connects */
+	LANE_GREETING,                  /* their HELLO is expected */
+	LANE_OPEN,
+	LANE_LEAVING,                   /* we said goodbye; the rest is being sent */
+	LANE_ENDING,                    /* waits for the engine to let go */
 };
 
-struct peer {
+struct lane {
 	struct transport *transport;
+	struct peer *peer;              /* NULL: accepted, and not introduced yet */
 	struct link *link;
-	uint32_t id;
-	enum peer_state state;
-	bool dialed, was_up;
+	enum lane_state state;
+	uint8_t index;                  /* among the peer's */
+	bool said_goodbye;              /* the other side */
 	struct address address;
-
-	/* What their HELLO said. */
-	uint64_t node;
-	enum wire_role role;
-	uint32_t large_bytes;
-	char name[WIRE_NAME_BYTES];
-
-	struct credit credit[CREDIT_SIZES];
-	uint32_t held;                  /* envelopes from the arena */
-	uint32_t free_held;             /* of those, received free ones */
-	uint8_t wants;                  /* writable(): bit per credit_size, CREDIT_NONE too */
+	uint64_t born_att;              /* when it began to connect, or to leave */
 
 	/* Inbound: a header, then its payload. */
 	uint8_t head[WIRE_HEADER_BYTES];
@@ -98,11 +96,44 @@ struct peer {
 	uint64_t flight_bytes;          /* not yet sent */
 	uint32_t flight_offset;         /* into the first of them */
 	struct control control[CONTROLS];
-	uint64_t pong_stamp;
+};
 
-	uint64_t born_att;              /* when it began to connect, or to leave */
+enum peer_state {
+	PEER_FREE,
+	PEER_JOINING,                   /* its lanes are coming up */
+	PEER_UP,
+	PEER_LEAVING,                   /* we said goodbye on every lane */
+	PEER_GONE,                      /* its lanes are being ended */
+	PEER_CLOSED,                    /* waits for its messages to come back */
+};
+
+struct peer {
+	struct transport *transport;
+	uint32_t id;
+	enum peer_state state;
+	bool dialed, was_up;
+	struct address address;
+	struct lane *lanes[TRANSPORT_LANES_MAX];        /* NULL: not here yet, or closed */
+	uint8_t lane_count;             /* it has when all are here */
+	uint8_t lanes_open;             /* have heard HELLO */
+	uint8_t lanes_held;             /* not closed yet */
+	uint64_t bond;                  /* what its lanes know each other by */
+
+	/* What their HELLO said. */
+	uint64_t node;
+	enum wire_role role;
+	uint32_t large_bytes;
+	char name[WIRE_NAME_BYTES];
+
+	struct credit credit[CREDIT_SIZES];
+	uint32_t held;                  /* envelopes from the arena */
+	uint32_t free_held;             /* of those, received free ones */
+	uint8_t wants;                  /* writable(): bit per credit_size, CREDIT_NONE too */
+
+	uint64_t born_att;              /* when it began to join, or to leave */
 	uint64_t heard_att, ping_att, expect_att;
 	uint32_t expected;
+	uint64_t pong_stamp;
 	uint64_t ping_stamp, ping_gap_ns;   /* clock and gaps so far when the ping left */
 	uint64_t rtt_ns;
 };
@@ -119,11 +150,14 @@ struct transport {
 	struct transport_events events;
 	void *ctx;
 	uint64_t node;
+	struct random *random;          /* of bonds; the simulated network's, else NULL */
 
 	struct arena *arena;
 	struct map *by_id;              /* peers that are not on their way out */
 	struct peer *peers;
 	uint32_t peer_count;            /* entries in peers[] */
+	struct lane *lanes;
+	uint32_t lane_count;            /* entries in lanes[] */
 	uint32_t last_id;
 
 	uint64_t now_ns, gap_ns;        /* of this turn; all gaps so far */
@@ -144,25 +178,41 @@ static inline uint64_t attentive(const struct transport *t)
 	return t->now_ns - t->gap_ns;
 }
 
+/* lane.c */
+struct lane *lane_new(struct transport *t, const struct address *a);
+void lane_forget(struct lane *l);                 /* the engine never had it */
+bool lane_listens(const struct lane *l);          /* what arrives still matters */
+void lane_leave(struct lane *l, const char *reason);      /* goodbye, then the end */
+void lane_end(struct lane *l);                    /* at once */
+void lane_fault(struct lane *l, enum wire_fault fault, const char *reason);
+void lane_say_hello(struct lane *l);
+void lane_heard_hello(struct lane *l, const struct wire_hello *hello);
+void lane_timer(struct lane *l);
+uint64_t lane_due_att(const struct lane *l);
+void lane_release(struct lane *l);                /* forgets queues; the engine is done with it */
+
 /* peer.c */
-struct peer *peer_new(struct transport *t);
+struct peer *peer_new(struct transport *t, const struct address *a);
 struct peer *peer_find(const struct transport *t, uint32_t id);
-bool peer_listens(const struct peer *p);          /* what arrives still matters */
+/* A lane heard HELLO: it joins its peer, or makes one; false: it was refused. */
+bool peer_join(struct lane *l, const struct wire_hello *hello);
+void peer_spoke(struct peer *p);                  /* what follows the HELLOs has begun */
 void peer_fail(struct peer *p, int code, const char *reason);
-void peer_fault(struct peer *p, enum wire_fault fault, const char *reason);
+void peer_refuse(struct peer *p, int code, const char *reason);    /* with a goodbye */
 void peer_leave(struct peer *p, const char *reason);
-void peer_heard_hello(struct peer *p, const struct wire_hello *hello);
+void peer_undial(struct peer *p);                 /* not every lane could be dialed */
+void peer_goodbye(struct lane *l, const char *reason);     /* theirs */
 void peer_pong(struct peer *p, uint64_t stamp);
 void peer_timer(struct peer *p);
 uint64_t peer_due_att(const struct peer *p);
-void peer_release(struct peer *p);                /* forgets queues; engine is done with it */
+void peer_lane_closed(struct peer *p, struct lane *l);
 void peer_settle(struct peer *p);                 /* its entry is free once nothing is held */
 void peer_credit_due(struct peer *p);             /* posts a CREDIT message if worth it */
 
 /* outbound.c */
-void outbound_post(struct peer *p, enum control_kind kind);
+void outbound_post(struct lane *l, enum control_kind kind);     /* l: NULL is fine */
 void outbound_queue(struct peer *p, struct envelope *e);
-void outbound_drop(struct peer *p);               /* every queue emptied */
+void outbound_drop(struct lane *l);               /* every queue emptied */
 
 /* transport.c */
 struct envelope *envelope_get(struct peer *p, enum arena_size size, enum arena_holder holder,

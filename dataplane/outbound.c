@@ -36,45 +36,56 @@ static struct envelope *pop(struct queue *q)
 	return e;
 }
 
-static void enqueue(struct peer *p, struct queue *q, struct envelope *e)
+static void enqueue(struct lane *l, struct queue *q, struct envelope *e)
 {
 	e->state = ENVELOPE_QUEUED;
 	push(q, e);
-	p->transport->ops->send(p->transport->engine, p->link);
+	l->transport->ops->send(l->transport->engine, l->link);
 }
 
+/* A session's messages share a lane.  Sessions are random numbers or, for calls, count
+ * up: either way the low bits spread.
+ */
 void outbound_queue(struct peer *p, struct envelope *e)
 {
-	enqueue(p, &p->bulk, e);
+	struct lane *l = p->lanes[e->message.frame.session % p->lane_count];
+
+	if (l)
+		enqueue(l, &l->bulk, e);
+	else
+		envelope_put(e);        /* it said goodbye, the other lanes are about to */
 }
 
-void outbound_post(struct peer *p, enum control_kind kind)
+void outbound_post(struct lane *l, enum control_kind kind)
 {
-	struct control *c = &p->control[kind];
+	struct control *c;
 
+	if (!l)                         /* as in outbound_queue() */
+		return;
+	c = &l->control[kind];
 	if (c->envelope.state == ENVELOPE_IN_FLIGHT)
 		c->again = true;
 	if (c->envelope.state != ENVELOPE_IDLE)
 		return;
-	c->envelope.peer = p;
+	c->envelope.peer = l->peer;
 	c->envelope.control = kind;
 	c->envelope.message.frame.type = control_types[kind];
 	c->envelope.message.payload = c->payload;
-	enqueue(p, kind == CONTROL_GOODBYE ? &p->bulk : &p->urgent, &c->envelope);
+	enqueue(l, kind == CONTROL_GOODBYE ? &l->bulk : &l->urgent, &c->envelope);
 }
 
 /* HELLO and GOODBYE were filled when they were posted. */
-static void fill_control(struct peer *p, struct envelope *e)
+static void fill_control(struct lane *l, struct envelope *e)
 {
-	struct transport *t = p->transport;
+	struct transport *t = l->transport;
 	le64 stamp;
 
 	if (e->control == CONTROL_PING) {
-		p->ping_stamp = clock_ns(t->options.clock);
-		p->ping_gap_ns = t->gap_ns;
-		stamp = le64_of(p->ping_stamp);
+		l->peer->ping_stamp = clock_ns(t->options.clock);
+		l->peer->ping_gap_ns = t->gap_ns;
+		stamp = le64_of(l->peer->ping_stamp);
 	} else if (e->control == CONTROL_PONG) {
-		stamp = le64_of(p->pong_stamp);
+		stamp = le64_of(l->peer->pong_stamp);
 	} else {
 		return;
 	}
@@ -87,38 +98,38 @@ static uint32_t envelope_bytes(const struct envelope *e)
 	return WIRE_HEADER_BYTES + e->message.frame.payload_bytes;
 }
 
-static void take_off(struct peer *p, struct envelope *e)
+static void take_off(struct lane *l, struct envelope *e)
 {
 	struct frame *f = &e->message.frame;
 
 	if (e->control != CONTROLS)
-		fill_control(p, e);
+		fill_control(l, e);
 	/* HELLO says what we grant; before it there is nothing to return. */
-	f->credit_small = credit_tell(&p->credit[CREDIT_SMALL]);
-	f->credit_large = credit_tell(&p->credit[CREDIT_LARGE]);
+	f->credit_small = l->peer ? credit_tell(&l->peer->credit[CREDIT_SMALL]) : 0;
+	f->credit_large = l->peer ? credit_tell(&l->peer->credit[CREDIT_LARGE]) : 0;
 	wire_encode(f, e->message.payload, e->header);
 	e->state = ENVELOPE_IN_FLIGHT;
-	push(&p->flight, e);
-	p->flight_count++;
-	p->flight_bytes += envelope_bytes(e);
+	push(&l->flight, e);
+	l->flight_count++;
+	l->flight_bytes += envelope_bytes(e);
 }
 
-unsigned peer_gather(struct peer *p, struct iovec *out, unsigned most, size_t *bytes)
+unsigned lane_gather(struct lane *l, struct iovec *out, unsigned most, size_t *bytes)
 {
 	unsigned count = 0;
-	size_t skip = p->flight_offset;
+	size_t skip = l->flight_offset;
 	struct envelope *e;
 
-	while (p->flight_count < MIN(FLIGHT_MESSAGES, most / 2) && p->flight_bytes < FLIGHT_BYTES) {
-		e = pop(&p->urgent);
+	while (l->flight_count < MIN(FLIGHT_MESSAGES, most / 2) && l->flight_bytes < FLIGHT_BYTES) {
+		e = pop(&l->urgent);
 		if (!e)
-			e = pop(&p->bulk);
+			e = pop(&l->bulk);
 		if (!e)
 			break;
-		take_off(p, e);
+		take_off(l, e);
 	}
-	*bytes = p->flight_bytes;
-	for (e = p->flight.head; e && count + 2 <= most; e = e->queue_next) {
+	*bytes = l->flight_bytes;
+	for (e = l->flight.head; e && count + 2 <= most; e = e->queue_next) {
 		if (skip < WIRE_HEADER_BYTES) {
 			out[count++] = (struct iovec){ e->header + skip, WIRE_HEADER_BYTES - skip };
 			skip = 0;
@@ -134,41 +145,41 @@ unsigned peer_gather(struct peer *p, struct iovec *out, unsigned most, size_t *b
 }
 
 /* One envelope left completely. */
-static void landed_there(struct peer *p, struct envelope *e)
+static void landed_there(struct lane *l, struct envelope *e)
 {
 	struct control *c;
 
-	transport_count(p->transport, SENT_MESSAGES, e->message.frame.type,
+	transport_count(l->transport, SENT_MESSAGES, e->message.frame.type,
 			e->message.frame.payload_bytes);
 	e->state = ENVELOPE_IDLE;
 	if (e->control == CONTROLS) {
 		envelope_put(e);
 		return;
 	}
-	c = &p->control[e->control];
+	c = &l->control[e->control];
 	if (c->again) {
 		c->again = false;
-		outbound_post(p, e->control);
+		outbound_post(l, e->control);
 	}
 }
 
-void peer_sent(struct peer *p, size_t bytes)
+void lane_sent(struct lane *l, size_t bytes)
 {
-	assert(bytes <= p->flight_bytes);
-	p->flight_bytes -= bytes;
-	p->flight_offset += (uint32_t)bytes;
-	while (p->flight.head && p->flight_offset >= envelope_bytes(p->flight.head)) {
-		struct envelope *e = pop(&p->flight);
+	assert(bytes <= l->flight_bytes);
+	l->flight_bytes -= bytes;
+	l->flight_offset += (uint32_t)bytes;
+	while (l->flight.head && l->flight_offset >= envelope_bytes(l->flight.head)) {
+		struct envelope *e = pop(&l->flight);
 
-		p->flight_offset -= envelope_bytes(e);
-		p->flight_count--;
-		landed_there(p, e);
+		l->flight_offset -= envelope_bytes(e);
+		l->flight_count--;
+		landed_there(l, e);
 	}
 }
 
-void outbound_drop(struct peer *p)
+void outbound_drop(struct lane *l)
 {
-	struct queue *const queues[] = { &p->flight, &p->urgent, &p->bulk };
+	struct queue *const queues[] = { &l->flight, &l->urgent, &l->bulk };
 	struct envelope *e;
 
 	for (size_t i = 0; i < ARRAY_LENGTH(queues); i++) {
@@ -178,6 +189,6 @@ void outbound_drop(struct peer *p)
 				envelope_put(e);
 		}
 	}
-	p->flight_count = 0;
-	p->flight_bytes = p->flight_offset = 0;
+	l->flight_count = 0;
+	l->flight_bytes = l->flight_offset = 0;
 }

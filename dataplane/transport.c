@@ -1,6 +1,6 @@
 /* transport.c - the calls of transport.h: opens the layer over an engine,
- * lends messages, turns the loop.  What happens to a connection is peer.c's,
- * what is in its stream inbound.c's and outbound.c's.
+ * lends messages, turns the loop.  What happens to a connection is lane.c's, to who is
+ * at its other end peer.c's, what is in its stream inbound.c's and outbound.c's.
  */
 #include "dataplane/transport.h"
 
@@ -45,24 +45,30 @@ static const struct counter_row rows[TRANSPORT_COUNTERS] = {
 void transport_options_default(struct transport_options *o)
 {
 	*o = (struct transport_options){
-		.peers_max = 64, .small_per_peer = 64, .large_per_peer = 4,
+		.peers_max = 64, .lanes = 2, .small_per_peer = 64, .large_per_peer = 4,
 		.large_bytes = 4 << 20,
 		.heartbeat_ns = 50 * NS_PER_MS, .silence_ns = 250 * NS_PER_MS,
 		.connect_ns = 3 * NS_PER_S, .send_queue_messages = 1024,
 	};
 }
 
+/* Those on their way out hold their entry until their messages are back. */
+static uint32_t peer_entries(const struct transport_options *o)
+{
+	return o->peers_max + 4 + o->peers_max / 4;
+}
+
 static void plan_arena(const struct transport_options *o, struct arena_plan *plan)
 {
-	uint32_t links = engine_links(o);
+	uint32_t peers = peer_entries(o);
 	uint32_t large = o->large_bytes ? MAX(16u, o->large_per_peer) : 0;
 
 	*plan = (struct arena_plan){ .sizes = {
-		[ARENA_TINY] = { FREE_BYTES, { links * FREE_PER_PEER, o->send_queue_messages } },
+		[ARENA_TINY] = { FREE_BYTES, { peers * FREE_PER_PEER, o->send_queue_messages } },
 		[ARENA_SMALL] = { WIRE_SMALL_BYTES,
-				  { links * o->small_per_peer, o->send_queue_messages } },
+				  { peers * o->small_per_peer, o->send_queue_messages } },
 		[ARENA_LARGE] = { (uint32_t)align_up(o->large_bytes, 64),
-				  { links * o->large_per_peer,
+				  { peers * o->large_per_peer,
 				    MIN(large, o->send_queue_messages) } },
 	}, .note_bytes = sizeof(struct envelope) };
 }
@@ -74,6 +80,9 @@ static int check_options(const struct transport_options *o, struct error *e)
 	if (o->peers_max == 0 || o->small_per_peer == 0 || o->send_queue_messages == 0)
 		return error_set(e, -EINVAL, "a transport needs at least one peer, one landing "
 				 "slot and one message to send");
+	if (o->lanes < 1 || o->lanes > TRANSPORT_LANES_MAX)
+		return error_set(e, -EINVAL, "%u connections per peer; 1 to %d are possible",
+				 o->lanes, TRANSPORT_LANES_MAX);
 	if (o->large_bytes > WIRE_PAYLOAD_BYTES_MAX)
 		return error_set(e, -EINVAL, "landing slots of %u bytes; at most %d are possible",
 				 o->large_bytes, WIRE_PAYLOAD_BYTES_MAX);
@@ -88,9 +97,11 @@ static int open_memory(struct transport *t, struct error *e)
 	struct arena_plan plan;
 
 	plan_arena(&t->options, &plan);
-	t->peer_count = engine_links(&t->options);
+	t->peer_count = peer_entries(&t->options);
 	t->peers = mem_calloc(t->peer_count, sizeof(*t->peers));
-	if (!t->peers || map_open(&t->by_id, t->options.peers_max) < 0 ||
+	t->lane_count = engine_links(&t->options);
+	t->lanes = mem_calloc(t->lane_count, sizeof(*t->lanes));
+	if (!t->peers || !t->lanes || map_open(&t->by_id, t->options.peers_max) < 0 ||
 	    counters_open(&t->counters, rows, TRANSPORT_COUNTERS) < 0 ||
 	    arena_open(&t->arena, &plan) < 0)
 		return error_errno(e, -ENOMEM, "cannot open a transport for %u peers",
@@ -105,8 +116,15 @@ static void close_memory(struct transport *t)
 	arena_close(t->arena);
 	counters_close(t->counters);
 	map_close(t->by_id);
+	mem_free(t->lanes);
 	mem_free(t->peers);
 	mem_free(t);
+}
+
+/* That nobody else has; from the seed in a simulation. */
+static uint64_t fresh_number(struct transport *t)
+{
+	return t->random ? random_u64(t->random) : random_entropy();
 }
 
 int transport_open_on(const struct engine_ops *ops, struct transport **out,
@@ -131,7 +149,8 @@ int transport_open_on(const struct engine_ops *ops, struct transport **out,
 	t->ops = ops;
 	t->events = *events;
 	t->ctx = ctx;
-	t->node = o->network ? random_u64(sim_random(o->network)) : random_entropy();
+	t->random = o->network ? sim_random(o->network) : NULL;
+	t->node = fresh_number(t);
 	t->now_ns = clock_ns(o->clock);
 	t->timer_att = UINT64_MAX;
 	rc = open_memory(t, e);
@@ -164,12 +183,15 @@ void transport_close(struct transport *t)
 	if (!t)
 		return;
 	for (uint32_t i = 0; i < t->peer_count; i++)
-		if (t->peers[i].state >= PEER_CONNECTING && t->peers[i].state <= PEER_UP)
+		if (t->peers[i].state == PEER_JOINING || t->peers[i].state == PEER_UP)
 			peer_leave(&t->peers[i], "it is closing");
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		if (t->lanes[i].state != LANE_FREE)
+			lane_leave(&t->lanes[i], "it is closing");
 	t->ops->close(t->engine);
-	for (uint32_t i = 0; i < t->peer_count; i++)
-		if (t->peers[i].state != PEER_FREE)
-			peer_release(&t->peers[i]);
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		if (t->lanes[i].state != LANE_FREE)
+			lane_release(&t->lanes[i]);
 	close_memory(t);
 }
 
@@ -179,26 +201,48 @@ int transport_listen(struct transport *t, const struct address *a, struct addres
 	return t->ops->listen(t->engine, a, bound, e);
 }
 
+static int dial_lane(struct peer *p, uint8_t index, struct error *e)
+{
+	struct transport *t = p->transport;
+	struct lane *l = lane_new(t, &p->address);
+	int rc;
+
+	if (!l)
+		return error_set(e, -ENFILE, "cannot connect to %s: all %u connections are taken",
+				 p->address.text, t->lane_count);
+	l->peer = p;
+	l->index = index;
+	rc = t->ops->connect(t->engine, &p->address, l, &l->link, e);
+	if (rc < 0) {
+		lane_forget(l);
+		return rc;
+	}
+	l->link->lane = l;
+	p->lanes[index] = l;
+	p->lanes_held++;
+	return 0;
+}
+
 int transport_connect(struct transport *t, const struct address *a, uint32_t *peer,
 		      struct error *e)
 {
 	struct peer *p;
-	int rc;
+	int rc = 0;
 
 	t->now_ns = clock_ns(t->options.clock);
-	p = peer_new(t);
+	p = peer_new(t, a);
 	if (!p)
 		return error_set(e, -ENFILE, "cannot connect to %s: all %u peers are taken",
 				 a->text, t->options.peers_max);
 	p->dialed = true;
-	p->address = *a;
-	rc = t->ops->connect(t->engine, a, p, &p->link, e);
+	p->bond = fresh_number(t);
+	p->lane_count = (uint8_t)t->options.lanes;
+	for (uint8_t i = 0; i < p->lane_count && rc == 0; i++)
+		rc = dial_lane(p, i, e);
 	if (rc < 0) {
-		map_remove(t->by_id, p->id);
-		p->state = PEER_FREE;
+		peer_undial(p);
 		return rc;
 	}
-	p->link->peer = p;
 	*peer = p->id;
 	return 0;
 }
@@ -407,11 +451,18 @@ static void run_timers(struct transport *t)
 	if (attentive(t) < t->timer_att)
 		return;
 	t->timer_att = UINT64_MAX;
-	for (uint32_t i = 0; i < t->peer_count; i++)
-		if (t->peers[i].state != PEER_FREE)
-			peer_timer(&t->peers[i]);
-	for (uint32_t i = 0; i < t->peer_count; i++)
+	for (uint32_t i = 0; i < t->peer_count; i++) {
+		if (t->peers[i].state == PEER_FREE)
+			continue;
+		peer_timer(&t->peers[i]);
 		next = MIN(next, peer_due_att(&t->peers[i]));
+	}
+	for (uint32_t i = 0; i < t->lane_count; i++) {
+		if (t->lanes[i].state == LANE_FREE)
+			continue;
+		lane_timer(&t->lanes[i]);
+		next = MIN(next, lane_due_att(&t->lanes[i]));
+	}
 	transport_sooner(t, next);
 }
 
@@ -432,6 +483,8 @@ static void take_gap(struct transport *t, uint64_t gap_ns)
 		p->ping_att = MIN(p->ping_att, attentive(t));
 		p->expect_att = MIN(p->expect_att, attentive(t));
 	}
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		t->lanes[i].born_att = MIN(t->lanes[i].born_att, attentive(t));
 }
 
 static bool can_write(const struct peer *p)

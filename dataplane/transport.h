@@ -2,8 +2,10 @@
  *
  * One message layer (peers, hello, credit, heartbeats, frame checks, landing
  * slots: transport.c) over thin engines that move bytes (engine.h): uring
- * (TCP through io_uring) and sim (seeded virtual network).  A peer is one
- * connection; it comes up once both sides said hello.
+ * (TCP through io_uring) and sim (seeded virtual network).  A peer is another
+ * process, reached over one or several connections (its lanes); it comes up once
+ * both sides said hello on each.  Messages of one session (frame.session) arrive in
+ * the order they were sent; others may overtake one another.
  *
  * Threads    One transport per core; only that core's thread calls it, except
  *            transport_wake(), which any thread may.  Events fire inside
@@ -20,12 +22,10 @@
  *            the peer can land.
  *
  * Life of a peer:
- *   from        to          by
- *   -           CONNECTING  transport_connect()
- *   -           GREETING    an accepted connection
- *   CONNECTING  GREETING    the engine connected; our HELLO is sent
- *   GREETING    UP          their HELLO arrived      -> event up
- *   any         GONE        disconnect, error, silence, bad frame -> event lost
+ *   from     to       by
+ *   -        JOINING  transport_connect(), or the first HELLO of an accepted connection
+ *   JOINING  UP       every lane has greeted   -> event up
+ *   any      GONE     disconnect, error, silence, bad frame -> event lost
  */
 #ifndef PETALS_DATAPLANE_TRANSPORT_H
 #define PETALS_DATAPLANE_TRANSPORT_H
@@ -35,6 +35,8 @@
 #include "dataplane/base/counters.h"
 #include "dataplane/base/error.h"
 #include "dataplane/wire.h"
+
+enum { TRANSPORT_LANES_MAX = 4 };
 
 struct transport;
 struct sim_network;                 /* transport_sim.h */
@@ -76,6 +78,7 @@ struct transport_options {
 	enum wire_role role;
 	const char *name;               /* what HELLO says, for the other side's log */
 	uint32_t peers_max;
+	uint32_t lanes;                 /* connections to each peer we dial, 1 to _LANES_MAX */
 	uint32_t small_per_peer, large_per_peer;  /* landing slots held ready */
 	uint32_t large_bytes;           /* payload of a large slot; 0: no large ones */
 	uint64_t heartbeat_ns;          /* between pings while something is expected */

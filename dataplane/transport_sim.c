@@ -107,7 +107,7 @@ static int sim_listen(struct engine *g, const struct address *a, struct address 
 	return 0;
 }
 
-static int sim_connect(struct engine *g, const struct address *a, struct peer *owner,
+static int sim_connect(struct engine *g, const struct address *a, struct lane *owner,
 		       struct link **out, struct error *e)
 {
 	struct sim_network *n = g->network;
@@ -119,7 +119,7 @@ static int sim_connect(struct engine *g, const struct address *a, struct peer *o
 	end = sim_connection_open(n, g, find_listener(n, a));
 	if (!end)
 		return error_errno(e, -ENOMEM, "cannot connect to %s", a->text);
-	end->link.peer = owner;
+	end->link.lane = owner;
 	*out = &end->link;
 	end->other->greeting.kind = CHUNK_SYN;
 	sim_transmit(n, end->other, &end->other->greeting);
@@ -165,7 +165,7 @@ static void sim_send(struct engine *g, struct link *link)
 	if (end->sending || g->dead)
 		return;
 	end->sending = true;            /* a message that was sent may queue another */
-	while ((count = peer_gather(link->peer, parts, ARRAY_LENGTH(parts), &bytes)) > 0) {
+	while ((count = lane_gather(link->lane, parts, ARRAY_LENGTH(parts), &bytes)) > 0) {
 		if (!end->other->ended) {
 			c = chunk_of(n, parts, count, bytes);
 			if (!c || (n->options.reset_chance > 0 &&
@@ -177,7 +177,7 @@ static void sim_send(struct engine *g, struct link *link)
 				sim_transmit(n, end->other, c);
 			}
 		}
-		peer_sent(link->peer, bytes);
+		lane_sent(link->lane, bytes);
 	}
 	end->sending = false;
 	touch(g);
@@ -216,7 +216,7 @@ static bool accept_end(struct engine *g, struct end *end)
 		from = dialer->listening[0];
 	else
 		snprintf(from.text, sizeof(from.text), "sim:dialer-%d", end->other->serial);
-	if (peer_accepted(g->transport, &end->link, &from))
+	if (lane_accepted(g->transport, &end->link, &from))
 		return true;
 	sim_transmit_end(g->network, end->other, -ECONNRESET,
 			 "the connection was closed without a goodbye");
@@ -230,22 +230,22 @@ static bool take(struct engine *g, struct end *end, struct chunk *c)
 	case CHUNK_ACCEPTED:
 		return accept_end(g, end);
 	case CHUNK_CONNECTED:
-		peer_connected(end->link.peer);
+		lane_connected(end->link.lane);
 		return true;
 	case CHUNK_DATA:
-		peer_bytes(end->link.peer, c->data, c->bytes);
+		lane_bytes(end->link.lane, c->data, c->bytes);
 		sim_chunk_put(g->network, c);
 		return true;
 	default:
 		assert(c->kind == CHUNK_END);
-		peer_broken(end->link.peer, c->code, c->reason);
+		lane_broken(end->link.lane, c->code, c->reason);
 		return true;
 	}
 }
 
 static void deliver_end(struct engine *g, struct end *end)
 {
-	struct peer *p;
+	struct lane *lane;
 	struct chunk *c;
 
 	while (!end->finishing && (c = sim_inbox_pop(end)))
@@ -253,9 +253,9 @@ static void deliver_end(struct engine *g, struct end *end)
 			return;
 	if (!end->finishing)
 		return;
-	p = end->link.peer;
+	lane = end->link.lane;
 	sim_disown(end);
-	peer_closed(p);
+	lane_closed(lane);
 }
 
 static void sim_deliver(struct engine *g)

@@ -85,7 +85,7 @@ static int uring_listen(struct engine *g, const struct address *a, struct addres
 	return 0;
 }
 
-static int uring_connect(struct engine *g, const struct address *a, struct peer *owner,
+static int uring_connect(struct engine *g, const struct address *a, struct lane *owner,
 			 struct link **out, struct error *e)
 {
 	struct sockaddr_storage to;
@@ -98,7 +98,7 @@ static int uring_connect(struct engine *g, const struct address *a, struct peer 
 		return fd;
 	l = link_new(g, fd);
 	assert(l && "there is a link for every peer");
-	l->link.peer = owner;
+	l->link.lane = owner;
 	l->to = to;
 	link_connect(g, l, length);
 	*out = &l->link;
@@ -266,7 +266,7 @@ static void accepted(struct engine *g, uint32_t index, int result, unsigned flag
 		close(result);
 		return;
 	}
-	if (peer_accepted(g->transport, &l->link, &address))
+	if (lane_accepted(g->transport, &l->link, &address))
 		link_receive(g, l);
 	else
 		link_free(g, l);
@@ -310,12 +310,12 @@ static void uring_deliver(struct engine *g)
 	io_uring_cq_advance(&g->ring, count);
 	for (uint32_t i = 0; g->ending && i < g->link_count; i++) {
 		struct tcp_link *l = &g->links[i];
-		struct peer *p = l->link.peer;
+		struct lane *lane = l->link.lane;
 
 		if (l->fd < 0 || !l->finishing || !link_is_idle(l))
 			continue;
 		link_free(g, l);
-		peer_closed(p);
+		lane_closed(lane);
 	}
 }
 

@@ -116,7 +116,7 @@ void link_receive(struct engine *g, struct tcp_link *l)
 
 	if (l->finishing)
 		return;
-	l->direct_bytes = peer_room(l->link.peer, &at);
+	l->direct_bytes = lane_room(l->link.lane, &at);
 	sqe = uring_prepare(g);
 	if (l->direct_bytes == 0) {
 		io_uring_prep_recv(sqe, l->fd, l->ahead, URING_AHEAD_BYTES, 0);
@@ -137,7 +137,7 @@ void link_receive(struct engine *g, struct tcp_link *l)
 static size_t gather(struct tcp_link *l)
 {
 	size_t bytes;
-	unsigned count = peer_gather(l->link.peer, l->send_parts, ENGINE_IOVECS, &bytes);
+	unsigned count = lane_gather(l->link.lane, l->send_parts, ENGINE_IOVECS, &bytes);
 
 	l->send_head = (struct msghdr){ .msg_iov = l->send_parts, .msg_iovlen = count };
 	return count ? bytes : 0;
@@ -159,7 +159,7 @@ void link_send(struct engine *g, struct tcp_link *l)
 	if (bytes) {
 		n = sendmsg(l->fd, &l->send_head, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n > 0) {
-			peer_sent(l->link.peer, (size_t)n);
+			lane_sent(l->link.lane, (size_t)n);
 			bytes = gather(l);
 		}
 	}
@@ -181,7 +181,7 @@ void link_send_rest(struct tcp_link *l)
 	while (!l->sending && !l->connecting && n > 0 && gather(l)) {
 		n = sendmsg(l->fd, &l->send_head, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n > 0)
-			peer_sent(l->link.peer, (size_t)n);
+			lane_sent(l->link.lane, (size_t)n);
 	}
 }
 
@@ -194,10 +194,10 @@ void link_connected(struct engine *g, struct tcp_link *l, int result)
 		return;
 	if (result < 0) {
 		snprintf(reason, sizeof(reason), "cannot connect: %s", error_describe(result));
-		peer_broken(l->link.peer, result, reason);
+		lane_broken(l->link.lane, result, reason);
 		return;
 	}
-	peer_connected(l->link.peer);
+	lane_connected(l->link.lane);
 	link_mark_dirty(g, l);
 	link_receive(g, l);
 }
@@ -213,16 +213,16 @@ void link_received(struct engine *g, struct tcp_link *l, int result, unsigned fl
 	if (bytes > 0) {
 		direct = MIN(bytes, l->direct_bytes);
 		if (direct)
-			peer_landed(l->link.peer, direct);
+			lane_landed(l->link.lane, direct);
 		if (bytes > direct)
-			peer_bytes(l->link.peer, l->ahead, bytes - direct);
+			lane_bytes(l->link.lane, l->ahead, bytes - direct);
 	} else if (result == 0) {
-		peer_broken(l->link.peer, -ECONNRESET,
+		lane_broken(l->link.lane, -ECONNRESET,
 			    "the connection was closed without a goodbye");
 	} else if (result == -EINVAL && !g->eager) {
 		g->eager = true;
 	} else if (result != -EINTR && result != -EAGAIN) {
-		peer_broken(l->link.peer, result, error_describe(result));
+		lane_broken(l->link.lane, result, error_describe(result));
 	}
 	link_receive(g, l);
 }
@@ -231,12 +231,12 @@ void link_sent(struct engine *g, struct tcp_link *l, int result)
 {
 	l->sending = false;
 	if (result > 0)
-		peer_sent(l->link.peer, (size_t)result);
+		lane_sent(l->link.lane, (size_t)result);
 	if (l->finishing)
 		return;
 	if (result == -EPIPE || result == -ECONNRESET)
 		l->shut = true;         /* the receive will tell why */
 	else if (result < 0 && result != -EINTR && result != -EAGAIN)
-		peer_broken(l->link.peer, result, error_describe(result));
+		lane_broken(l->link.lane, result, error_describe(result));
 	link_mark_dirty(g, l);
 }

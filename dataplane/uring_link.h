@@ -5,7 +5,7 @@
  * Ownership  A link is an entry of the engine's array from link_new() until
  *            link_free(), which waits until nothing of it is in flight.
  * Units      _bytes, _ns.
- * Errors     Broken connections are told to the layer by peer_broken().
+ * Errors     Broken connections are told to the layer by lane_broken().
  */
 #ifndef PETALS_DATAPLANE_URING_LINK_H
 #define PETALS_DATAPLANE_URING_LINK_H

@@ -128,14 +128,16 @@ enum wire_role { ROLE_ANY, ROLE_SERVER, ROLE_GATEWAY, ROLE_DIRECTORY, ROLE_TOOL,
 
 struct wire_hello {
 	le64 node;                  /* random at start: tells restarts apart */
+	le64 bond;                  /* the dialer's, the same on all lanes of one peer */
 	uint8_t role;
 	uint8_t version_least, version_most;
-	uint8_t reserved;
+	uint8_t lane, lanes;        /* this connection, of how many (the dialer's word) */
+	uint8_t reserved[7];
 	le32 credit_small, credit_large;    /* slots the sender holds ready for us */
 	le32 slot_large_bytes;              /* largest payload it can land */
 	char name[WIRE_NAME_BYTES];         /* NUL-terminated */
 };
-static_assert(sizeof(struct wire_hello) == 24 + WIRE_NAME_BYTES, "the wire format is frozen");
+static_assert(sizeof(struct wire_hello) == 40 + WIRE_NAME_BYTES, "the wire format is frozen");
 
 enum wire_open_flag {
 	WIRE_OPEN_PASS_REPLAY = 1 << 0,  /* forward replayed rows: my next hop is new too */

@@ -48,7 +48,7 @@ static void listen_to(struct sim_program *p, struct told *t)
 		.ctx = t, .up = told_up, .lost = told_lost, .writable = told_writable }), 0);
 }
 
-/* Takes WIRE_CLOSE frames, whose session numbers must rise by one. */
+/* Takes WIRE_CLOSE frames, whose step numbers must rise by one. */
 struct inbox {
 	struct sim_program *program;
 	uint64_t next;
@@ -60,7 +60,7 @@ static void take_frame(void *ctx, struct message *m)
 {
 	struct inbox *box = ctx;
 
-	CHECK_EQ(m->frame.session, box->next);
+	CHECK_EQ(m->frame.step, box->next);
 	box->next++;
 	if (box->hold) {
 		m->next = box->held;
@@ -114,8 +114,8 @@ static int send_step(struct pair *p, uint64_t number, uint32_t width)
 {
 	static float row[LARGE_WIDTH];
 	struct frame f = {
-		.type = WIRE_STEP, .session = number, .rows = 1, .width = width,
-		.encoding = WIRE_F32, .payload_bytes = width * 4,
+		.type = WIRE_STEP, .session = 1, .step = (uint32_t)number, .rows = 1,
+		.width = width, .encoding = WIRE_F32, .payload_bytes = width * 4,
 	};
 
 	CHECK(width <= ARRAY_LENGTH(row));

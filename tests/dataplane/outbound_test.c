@@ -47,10 +47,10 @@ static uint64_t slow_wait(struct engine *g, uint64_t timeout_ns)
 static void slow_deliver(struct engine *g)
 {
 	if (!g->offered)
-		CHECK(peer_accepted(g->transport, &g->link, &(struct address){ "slow:1" }));
+		CHECK(lane_accepted(g->transport, &g->link, &(struct address){ "slow:1" }));
 	g->offered = true;
 	if (g->in)
-		peer_bytes(g->link.peer, g->in, g->in_bytes);
+		lane_bytes(g->link.lane, g->in, g->in_bytes);
 	g->in = NULL;
 }
 
@@ -62,7 +62,7 @@ static const struct engine_ops slow = {
 struct desk {
 	struct transport *transport;
 	struct engine *engine;
-	struct peer *peer;
+	struct lane *lane;
 	uint32_t id;
 	struct message *received[8];
 	int receipts;
@@ -105,12 +105,18 @@ static int send_all(struct desk *d, unsigned most, enum wire_type *types)
 	size_t bytes;
 	int count = 0;
 
-	while (peer_gather(d->peer, parts, most, &bytes) > 0) {
+	while (lane_gather(d->lane, parts, most, &bytes) > 0) {
 		CHECK_EQ(wire_decode(parts[0].iov_base, &f, NULL), 0);
 		types[count++] = f.type;
-		peer_sent(d->peer, WIRE_HEADER_BYTES + f.payload_bytes);
+		lane_sent(d->lane, WIRE_HEADER_BYTES + f.payload_bytes);
 	}
 	return count;
+}
+
+static size_t ping(uint8_t *out)
+{
+	return raw_message(out, &(struct frame){ .type = WIRE_PING, .payload_bytes = 8 },
+			   (const uint8_t[8]){ 1 });
 }
 
 static void desk_open(struct desk *d)
@@ -129,11 +135,14 @@ static void desk_open(struct desk *d)
 	CHECK_OK(transport_open_on(&slow, &d->transport, &o, &events, d, &e), &e);
 	d->engine = transport_engine(d->transport);
 	transport_poll(d->transport, 0);
-	d->peer = d->engine->link.peer;
+	d->lane = d->engine->link.lane;
 	hear(d, hello, raw_hello(hello));
-	CHECK_EQ(send_all(d, ENGINE_IOVECS, types), 2);
+	CHECK_EQ(send_all(d, ENGINE_IOVECS, types), 1);
 	CHECK_EQ(types[0], WIRE_HELLO);
-	CHECK_EQ(types[1], WIRE_PING);
+	hear(d, hello, ping(hello));
+	CHECK_EQ(send_all(d, ENGINE_IOVECS, types), 2);
+	CHECK_EQ(types[0], WIRE_PING);
+	CHECK_EQ(types[1], WIRE_PONG);
 }
 
 static void desk_close(struct desk *d)
@@ -154,12 +163,6 @@ static void say(struct desk *d, uint32_t bytes)
 	transport_send(d->transport, m);
 }
 
-static size_t ping(uint8_t *out)
-{
-	return raw_message(out, &(struct frame){ .type = WIRE_PING, .payload_bytes = 8 },
-			   (const uint8_t[8]){ 1 });
-}
-
 /* Goal: an answer to a ping overtakes what is queued, not what is under way; a
  * goodbye overtakes nothing.
  */
@@ -174,12 +177,12 @@ TEST(outbound__order_of_leaving)
 	desk_open(&d);
 	for (int i = 0; i < 4; i++)
 		say(&d, 100);
-	CHECK_EQ(peer_gather(d.peer, parts, 4, &bytes), 4);
+	CHECK_EQ(lane_gather(d.lane, parts, 4, &bytes), 4);
 	CHECK_EQ(bytes, 2 * (WIRE_HEADER_BYTES + 100));
-	peer_sent(d.peer, 10);                          /* the first is under way */
+	lane_sent(d.lane, 10);                          /* the first is under way */
 	hear(&d, in, ping(in));
 	transport_disconnect(d.transport, d.id, "bye");
-	peer_sent(d.peer, WIRE_HEADER_BYTES + 90);
+	lane_sent(d.lane, WIRE_HEADER_BYTES + 90);
 	CHECK_EQ(send_all(&d, 2, types), 5);
 	CHECK_EQ(types[0], WIRE_CALL);
 	CHECK_EQ(types[1], WIRE_PONG);
@@ -214,16 +217,16 @@ TEST(outbound__gathers_and_short_writes)
 	desk_open(&d);
 	for (uint32_t i = 0; i < 4; i++)
 		say(&d, 50 * i);
-	count = peer_gather(d.peer, parts, ENGINE_IOVECS, &bytes);
+	count = lane_gather(d.lane, parts, ENGINE_IOVECS, &bytes);
 	CHECK_EQ(count, 7);                             /* the first has no payload */
 	length = flatten(parts, count, whole);
 	CHECK_EQ(length, bytes);
-	for (size_t step = 1; (count = peer_gather(d.peer, parts, ENGINE_IOVECS, &bytes)) > 0;
+	for (size_t step = 1; (count = lane_gather(d.lane, parts, ENGINE_IOVECS, &bytes)) > 0;
 	     step = step * 3 % 257) {
 		CHECK_EQ(flatten(parts, count, rest), bytes);
 		CHECK_EQ(bytes, length - at);
 		CHECK_BYTES(rest, whole + at, bytes);
-		peer_sent(d.peer, MIN(step, bytes));
+		lane_sent(d.lane, MIN(step, bytes));
 		at += MIN(step, bytes);
 	}
 	CHECK_EQ(at, length);
@@ -242,7 +245,7 @@ TEST(outbound__a_gather_is_bounded)
 	say(&d, 1000000);
 	for (int i = 0; i < 4; i++)
 		say(&d, 60000);
-	CHECK_EQ(peer_gather(d.peer, parts, ENGINE_IOVECS, &bytes), 2);
+	CHECK_EQ(lane_gather(d.lane, parts, ENGINE_IOVECS, &bytes), 2);
 	CHECK_EQ(send_all(&d, ENGINE_IOVECS, types), 5);
 	desk_close(&d);
 }
@@ -267,7 +270,7 @@ TEST(outbound__credit_rides_along)
 	say(&d, 10);                                    /* queued before anything is owed */
 	message_put(d.transport, d.received[0]);
 	d.received[0] = NULL;
-	CHECK(peer_gather(d.peer, parts, ENGINE_IOVECS, &bytes) > 0);
+	CHECK(lane_gather(d.lane, parts, ENGINE_IOVECS, &bytes) > 0);
 	CHECK_EQ(wire_decode(parts[0].iov_base, &f, NULL), 0);
 	CHECK_EQ(f.type, WIRE_CALL);
 	CHECK_EQ(f.credit_small, 1);

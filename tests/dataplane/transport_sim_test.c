@@ -20,7 +20,7 @@ static void note(uint64_t value)
 
 static void pass_on(struct world_node *n, struct message *m)
 {
-	uint64_t left = m->frame.session;
+	uint64_t left = world_key(m);
 
 	note(clock_ns(n->world->clock));
 	note((uint64_t)n->index << 32 | m->frame.payload_bytes);
@@ -117,11 +117,14 @@ TEST(sim__delay_and_bandwidth)
 TEST(sim__kill)
 {
 	struct world *w = test_calloc(1, sizeof(*w));
+	struct transport_options o;
 	struct world_node *a, *b, *c;
 	uint32_t peer;
 
 	world_open(w, "sim", NULL);
-	a = world_add(w, NULL);
+	world_options(w, &o);
+	o.lanes = 1;                    /* another lane's end may come before */
+	a = world_add(w, &o);
 	b = world_add(w, NULL);
 	peer = world_join(a, b);
 	CHECK_EQ(world_say(b, world_peer(b), 100, 1), 0);

@@ -11,16 +11,14 @@ static const char large_slots[] = "petals_transport_slots_in_use{slot=\"large\"}
 
 static void big_hello(struct raw_peer *raw)
 {
-	struct wire_hello hello = { .version_least = WIRE_VERSION, .version_most = WIRE_VERSION,
+	struct wire_hello hello = { .lanes = 1,
+				    .version_least = WIRE_VERSION, .version_most = WIRE_VERSION,
 				    .credit_small = le32_of(100), .credit_large = le32_of(8),
 				    .slot_large_bytes = le32_of(4 << 20), .name = "slow" };
 	struct frame f = { .type = WIRE_HELLO, .payload_bytes = sizeof(hello) };
-	uint8_t out[256], payload[512];
+	uint8_t out[256];
 
-	raw_send(raw, out, raw_message(out, &f, &hello));
-	CHECK(raw_hear(raw, WIRE_HELLO, &f, payload));
-	while (raw->node->ups == 0)
-		core_turn(raw->node->core, NS_PER_MS);
+	raw_greet_with(raw, out, raw_message(out, &f, &hello));
 }
 
 /* Reads what the node sends, a little at a time, while it takes its turns. */

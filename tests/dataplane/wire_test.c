@@ -34,7 +34,7 @@ TEST(wire__header_layout)
 	CHECK_EQ(offsetof(struct wire_header, encoding), 44);
 	CHECK_EQ(offsetof(struct wire_header, deadline_us), 48);
 	CHECK_EQ(offsetof(struct wire_header, queue_us), 56);
-	CHECK_EQ(offsetof(struct wire_hello, name), 24);
+	CHECK_EQ(offsetof(struct wire_hello, name), 40);
 }
 
 /* Goal: what decodes is what was encoded, for random frames of every type. */

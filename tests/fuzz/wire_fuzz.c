@@ -84,11 +84,11 @@ static void memory_send(struct engine *g, struct link *link)
 	size_t bytes;
 
 	while (!g->finishing &&
-	       (count = peer_gather(link->peer, parts, ENGINE_IOVECS, &bytes)) > 0) {
+	       (count = lane_gather(link->lane, parts, ENGINE_IOVECS, &bytes)) > 0) {
 		if (bytes > 1 && g->piece % 2)
 			bytes /= 2;             /* a short write */
 		check_sent(g, parts, bytes);
-		peer_sent(link->peer, bytes);
+		lane_sent(link->lane, bytes);
 	}
 }
 
@@ -122,7 +122,7 @@ static int memory_listen(struct engine *g, const struct address *a, struct addre
 	return error_set(e, -EINVAL, "nobody listens in memory");
 }
 
-static int memory_connect(struct engine *g, const struct address *a, struct peer *owner,
+static int memory_connect(struct engine *g, const struct address *a, struct lane *owner,
 			  struct link **out, struct error *e)
 {
 	return error_set(e, -EINVAL, "nobody connects in memory");
@@ -138,17 +138,17 @@ static void feed(struct engine *g)
 {
 	size_t take = MIN(g->piece, g->bytes - g->fed), direct = 0;
 	uint8_t *at;
-	size_t room = peer_room(g->link.peer, &at);
+	size_t room = lane_room(g->link.lane, &at);
 
 	direct = MIN(room, take);
 	take = MIN(take, direct + AHEAD_BYTES);
 	if (direct) {
 		memcpy(at, g->stream + g->fed, direct);
-		peer_landed(g->link.peer, direct);
+		lane_landed(g->link.lane, direct);
 	}
 	if (take > direct) {
 		memcpy(g->ahead, g->stream + g->fed + direct, take - direct);
-		peer_bytes(g->link.peer, g->ahead, take - direct);
+		lane_bytes(g->link.lane, g->ahead, take - direct);
 	}
 	g->fed += take;
 }
@@ -159,22 +159,22 @@ static void memory_deliver(struct engine *g)
 
 	if (!g->offered) {
 		g->offered = true;
-		if (!peer_accepted(g->transport, &g->link, &from))
+		if (!lane_accepted(g->transport, &g->link, &from))
 			abort();
 	}
-	for (unsigned i = 1; g->link.peer && !g->finishing && g->fed < g->bytes; i++) {
+	for (unsigned i = 1; g->link.lane && !g->finishing && g->fed < g->bytes; i++) {
 		feed(g);
 		if (i % 32 == 0)
 			g->piece *= 2;          /* small pieces at first: a run stays quick */
 	}
 	g->bytes = g->fed = 0;
-	if (g->link.peer && g->ended && !g->finishing)
-		peer_broken(g->link.peer, -ECONNRESET, "the end");
-	if (g->link.peer && g->finishing) {
-		struct peer *p = g->link.peer;
+	if (g->link.lane && g->ended && !g->finishing)
+		lane_broken(g->link.lane, -ECONNRESET, "the end");
+	if (g->link.lane && g->finishing) {
+		struct lane *lane = g->link.lane;
 
-		g->link.peer = NULL;
-		peer_closed(p);
+		g->link.lane = NULL;
+		lane_closed(lane);
 	}
 }
 

@@ -52,7 +52,7 @@ size_t raw_message(uint8_t *out, const struct frame *f, const void *payload)
 
 size_t raw_hello(uint8_t *out)
 {
-	struct wire_hello hello = { .node = le64_of(42), .role = ROLE_TOOL,
+	struct wire_hello hello = { .node = le64_of(42), .role = ROLE_TOOL, .lanes = 1,
 				    .version_least = WIRE_VERSION, .version_most = WIRE_VERSION,
 				    .credit_small = le32_of(4), .credit_large = le32_of(1),
 				    .slot_large_bytes = le32_of(1 << 20), .name = "raw" };
@@ -63,14 +63,23 @@ size_t raw_hello(uint8_t *out)
 
 void raw_greet(struct raw_peer *r)
 {
+	uint8_t out[256];
+
+	raw_greet_with(r, out, raw_hello(out));
+}
+
+void raw_greet_with(struct raw_peer *r, const uint8_t *hello, size_t bytes)
+{
+	const struct frame ping = { .type = WIRE_PING, .payload_bytes = sizeof(le64) };
 	uint8_t out[256], payload[512];
 	struct frame f;
 	int ups = r->node->ups;
 
-	raw_send(r, out, raw_hello(out));
+	raw_send(r, hello, bytes);
 	CHECK(raw_hear(r, WIRE_HELLO, &f, payload));
-	while (r->node->ups == ups)
-		core_turn(r->node->core, NS_PER_MS);
+	raw_send(r, out, raw_message(out, &ping, &(le64){ 0 }));
+	CHECK(raw_hear(r, WIRE_PONG, &f, payload));
+	CHECK_EQ(r->node->ups, ups + 1);
 }
 
 static void hear_some(struct raw_peer *r)

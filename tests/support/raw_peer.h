@@ -25,7 +25,8 @@ void raw_send(struct raw_peer *r, const void *data, size_t bytes);
 /* A header of a frame, its payload behind it; returns the bytes. */
 size_t raw_message(uint8_t *out, const struct frame *f, const void *payload);
 size_t raw_hello(uint8_t *out);
-void raw_greet(struct raw_peer *r);             /* says hello, waits until up */
+void raw_greet(struct raw_peer *r);             /* says hello and ping, waits until up */
+void raw_greet_with(struct raw_peer *r, const uint8_t *hello, size_t bytes);
 /* The next message of a type, others are skipped; false when the other side
  * closed first.
  */

@@ -258,7 +258,8 @@ static uint8_t pattern(uint64_t key, uint32_t at)
 	return (uint8_t)((key * 0x9e3779b97f4a7c15ull >> 32) + at * 131u);
 }
 
-int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key)
+int world_say_in(struct world_node *n, uint32_t peer, uint64_t session, uint32_t bytes,
+		 uint64_t key)
 {
 	struct message *m;
 	int rc = transport_reserve(n->transport, peer, bytes, &m);
@@ -268,14 +269,26 @@ int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key)
 	for (uint32_t i = 0; i < bytes; i++)
 		m->payload[i] = pattern(key, i);
 	m->frame.type = WIRE_CALL;
-	m->frame.session = key;
+	m->frame.session = session;
+	m->frame.step = (uint32_t)key;
+	m->frame.epoch = (uint32_t)(key >> 32);
 	transport_send(n->transport, m);
 	return 0;
 }
 
+int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key)
+{
+	return world_say_in(n, peer, 7, bytes, key);
+}
+
+uint64_t world_key(const struct message *m)
+{
+	return (uint64_t)m->frame.epoch << 32 | m->frame.step;
+}
+
 bool world_matches(const struct message *m, uint64_t key)
 {
-	if (m->frame.session != key || m->frame.type != WIRE_CALL)
+	if (world_key(m) != key || m->frame.type != WIRE_CALL)
 		return false;
 	for (uint32_t i = 0; i < m->frame.payload_bytes; i++)
 		if (m->payload[i] != pattern(key, i))

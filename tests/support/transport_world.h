@@ -70,10 +70,31 @@ bool world_wait_writable(struct world_node *n, int writables);
 bool world_wait_counter(struct world_node *n, const char *series, double value);
 
 void world_put_all(struct world_node *n);
-/* Reserves, fills with a pattern made from `key` and sends; the reserve's code. */
+/* Reserves, fills with a pattern made from `key` and sends, in a session (7 unless
+ * given); the reserve's code.
+ */
+int world_say_in(struct world_node *n, uint32_t peer, uint64_t session, uint32_t bytes,
+		 uint64_t key);
+uint64_t world_key(const struct message *m);
 int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key);
 bool world_matches(const struct message *m, uint64_t key);
 double world_errors(const struct world_node *n, const char *kind);
 double world_counter(const struct world_node *n, const char *series);   /* as rendered */
+
+/* Runs the body once for each engine, with an open world `w`. */
+#define OVER_ENGINES(test_name)                                            \
+	static void test_name##_over(struct world *w);                     \
+	TEST(test_name)                                                    \
+	{                                                                  \
+		for (int i = 0; i < world_engine_count; i++) {             \
+			struct world *w = test_calloc(1, sizeof(*w));      \
+									   \
+			world_open(w, world_engines[i], NULL);             \
+			test_name##_over(w);                               \
+			world_close(w);                                    \
+			test_free(w);                                      \
+		}                                                          \
+	}                                                                  \
+	static void test_name##_over(struct world *w)
 
 #endif
