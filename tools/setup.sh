@@ -21,7 +21,7 @@ build  libmicrohttpd-dev     pc:libmicrohttpd    the HTTP server
 build  libsqlite3-dev        pc:sqlite3          the store of the directory
 build  libpcre2-dev          pc:libpcre2-8       regular expressions of tokenizers
 build  libutf8proc-dev       pc:libutf8proc      Unicode normalisation
-build  libssl-dev            pc:libcrypto        keys, certificates, AES-GCM on any CPU
+build  libssl-dev            pc:openssl          TLS, certificates, AES-GCM on any CPU
 build  libipsec-mb-dev       file:/usr/include/intel-ipsec-mb.h  AES-GCM near the speed of memory
 build  libcurl4-openssl-dev  pc:libcurl          HTTP requests of petalsctl
 test   libcmocka-dev         pc:cmocka           the test harness

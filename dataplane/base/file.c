@@ -1,8 +1,10 @@
-/* file.c - whole files into memory, by reading or by mapping. */
+/* file.c - whole files into memory, by reading or by mapping, and out of it. */
 #include "dataplane/base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -96,6 +98,94 @@ int file_read(const char *path, size_t most, char **out, size_t *bytes, struct e
 		rc = read_all(fd, path, (size_t)st.st_size, most, out, bytes, e);
 	close(fd);
 	return rc;
+}
+
+static int write_all(int fd, const char *data, size_t bytes)
+{
+	while (bytes > 0) {
+		ssize_t n = fault_here() ? (errno = ENOSPC, -1) : write(fd, data, bytes);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+/* A rename is on the disk once its folder is. */
+static int sync_folder_of(char *path)
+{
+	char *slash = strrchr(path, '/');
+	int fd, rc;
+
+	if (slash)
+		slash[slash == path] = '\0';
+	fd = open(slash ? path : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	rc = fsync(fd) < 0 ? -errno : 0;
+	close(fd);
+	return rc;
+}
+
+int file_write(const char *path, const void *data, size_t bytes, unsigned mode,
+	       struct error *e)
+{
+	static const char ending[] = ".XXXXXX";
+	size_t length = strlen(path);
+	char *name = mem_alloc(length + sizeof(ending));
+	int fd, rc;
+
+	if (!name)
+		return error_errno(e, -ENOMEM, "cannot write %s", path);
+	memcpy(name, path, length);
+	memcpy(name + length, ending, sizeof(ending));
+	fd = fault_here() ? (errno = EIO, -1) : mkostemp(name, O_CLOEXEC);      /* 0600 */
+	if (fd < 0) {
+		rc = -errno;
+		goto out;
+	}
+	rc = write_all(fd, data, bytes);
+	if (rc == 0 && (fchmod(fd, mode) < 0 || fsync(fd) < 0))
+		rc = -errno;
+	close(fd);
+	if (rc == 0 && rename(name, path) < 0)
+		rc = -errno;
+	if (rc < 0)
+		unlink(name);
+	else
+		rc = sync_folder_of(name);
+out:
+	mem_free(name);
+	return rc < 0 ? error_errno(e, rc, "cannot write %s", path) : 0;
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+int file_make_folder(const char *path, struct error *e)
+{
+	char *copy = mem_strdup(path), *slash;
+	int rc = 0;
+
+	if (!copy)
+		return error_errno(e, -ENOMEM, "cannot make the folder %s", path);
+	for (slash = strchr(copy + 1, '/'); rc == 0 && slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		rc = mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
+		*slash = '/';
+	}
+	if (rc == 0 && mkdir(copy, 0700) < 0)
+		rc = errno == EEXIST && is_folder(copy) ? 0 : -errno;
+	mem_free(copy);
+	return rc < 0 ? error_errno(e, rc, "cannot make the folder %s", path) : 0;
 }
 
 int file_map(struct file_map *out, const char *path, struct error *e)

@@ -1,4 +1,4 @@
-/* file.h - whole files: read small ones, map large ones.
+/* file.h - whole files: read and write small ones, map large ones.
  *
  * Threads    Independent calls; a mapping may be read by any thread.
  * Ownership  file_read(): mem_free() the result.  file_map() / file_unmap().
@@ -13,6 +13,13 @@
 
 /* NUL-terminated; files above `most` bytes are refused with -EFBIG. */
 int file_read(const char *path, size_t most, char **out, size_t *bytes, struct error *e);
+/* All or nothing, on the disk when it returns: a reader sees the file before or after, with
+ * these permissions (as 0600).
+ */
+int file_write(const char *path, const void *data, size_t bytes, unsigned mode,
+	       struct error *e);
+/* The folder and those above it, 0700, unless they are there. */
+int file_make_folder(const char *path, struct error *e);
 
 struct file_map {
 	const uint8_t *data;

@@ -1,8 +1,10 @@
-/* file_test.c - reading, mapping and their refusals. */
+/* file_test.c - reading, writing, mapping and their refusals. */
 #include "tests/test.h"
 
 #include <errno.h>
+#include <dirent.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "dataplane/base/fault.h"
@@ -123,6 +125,66 @@ TEST(file_map__shows_the_bytes)
 	file_unmap(&m);
 	remove_file(path);
 	remove_file(empty);
+}
+
+/* What is in a folder, less . and .. */
+static int entries(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	int n = 0;
+
+	CHECK(dir != NULL);
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	return n - 2;
+}
+
+/* Goal: a write replaces the whole file, has its permissions, leaves nothing else. */
+TEST(file_write__replaces_whole_files)
+{
+	char folder[] = "/tmp/petals-file-test-XXXXXX", *deep, *path, *data;
+	struct error e = { 0 };
+	struct stat st;
+	size_t bytes;
+
+	CHECK(mkdtemp(folder) != NULL);
+	deep = file_join(folder, "a/b");
+	path = file_join(folder, "a/b/c");
+	CHECK_EQ(file_write(path, "x", 1, 0644, &e), -ENOENT);
+	CHECK_OK(file_make_folder(deep, &e), &e);
+	CHECK_OK(file_make_folder(deep, &e), &e);
+	CHECK_EQ(stat(deep, &st), 0);
+	CHECK_EQ(st.st_mode & 0777, 0700);
+	CHECK_OK(file_write(path, "first, and long", 15, 0644, &e), &e);
+	CHECK_OK(file_write(path, "second", 6, 0600, &e), &e);
+	CHECK_OK(file_read(path, 100, &data, &bytes, &e), &e);
+	CHECK_TEXT(data, "second");
+	CHECK_EQ(stat(path, &st), 0);
+	CHECK_EQ(st.st_mode & 0777, 0600);
+	CHECK_EQ(entries(deep), 1);
+	CHECK_EQ(file_make_folder(path, &e), -EEXIST);
+	mem_free(data);
+#ifdef PETALS_FAULTS
+	for (int nth = 1;; nth++) {
+		int rc;
+
+		fault_arm(nth);
+		rc = file_write(path, "third", 5, 0600, &e);
+		if (!fault_fired())
+			break;
+		CHECK(rc < 0);
+		CHECK_EQ(entries(deep), 1);
+	}
+	fault_disarm();
+#endif
+	unlink(path);
+	rmdir(deep);
+	*strrchr(deep, '/') = '\0';
+	rmdir(deep);
+	rmdir(folder);
+	mem_free(deep);
+	mem_free(path);
 }
 
 /* Goal: one slash between folder and name. */
