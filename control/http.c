@@ -283,7 +283,7 @@ static int open_thread(struct http *h, struct error *e)
 
 static int open_descriptors(struct http *h, struct error *e)
 {
-	h->listen_fd = tcp_listen(&h->options.listen, &h->bound, e);
+	h->listen_fd = tcp_listen(&h->options.listen, false, &h->bound, e);
 	if (h->listen_fd < 0)
 		return h->listen_fd;
 	fcntl(h->listen_fd, F_SETFL, fcntl(h->listen_fd, F_GETFL) | O_NONBLOCK);

@@ -17,7 +17,9 @@ static const struct {
 	{ "HEAD", "an HTTP request" },     { "PUT ", "an HTTP request" },
 	{ "OPTI", "an HTTP request" },     { "DELE", "an HTTP request" },
 	{ "PRI ", "an HTTP/2 request" },   { "SSH-", "an SSH client" },
-	{ "\x16\x03\x01", "a TLS client" }, { "\x16\x03\x03", "a TLS client" },
+	{ "\x16\x03\x01", "a TLS client (we run with --insecure)" },
+	{ "\x16\x03\x03", "a TLS program (we run with --insecure)" },
+	{ "\x15\x03\x03", "a TLS program (we run with --insecure)" },
 };
 
 static void fail_stranger(struct lane *l)
@@ -99,10 +101,6 @@ static bool take_returned_credit(struct lane *l)
 /* A slot of the size the message belongs to, if its sender may use one. */
 static bool find_landing(struct lane *l)
 {
-	static const enum arena_size sizes[] = {
-		[CREDIT_SMALL] = ARENA_SMALL, [CREDIT_LARGE] = ARENA_LARGE,
-		[CREDIT_NONE] = ARENA_TINY,
-	};
 	struct transport *t = l->transport;
 	struct peer *p = l->peer;
 	uint32_t bytes = l->frame.payload_bytes;
@@ -127,7 +125,7 @@ static bool find_landing(struct lane *l)
 		lane_fault(l, size == CREDIT_NONE ? WIRE_FAULT_FLOOD : WIRE_FAULT_CREDIT, reason);
 		return false;
 	}
-	l->arriving = envelope_get(p, sizes[size], ARENA_LANDING, bytes);
+	l->arriving = envelope_get(p, slot_of_credit(size), ARENA_LANDING, bytes);
 	assert(l->arriving && "every grant has its slot");
 	l->arriving->state = ENVELOPE_ARRIVING;
 	l->arriving->credit = size;
@@ -209,7 +207,7 @@ static void deliver_message(struct lane *l)
 static void end_message(struct lane *l)
 {
 	l->head_bytes = 0;
-	if (!wire_payload_intact(l->head, l->into)) {
+	if (!l->sealing && !wire_payload_intact(l->head, l->into)) {
 		lane_fault(l, WIRE_FAULT_PAYLOAD_CRC,
 			   "payload_crc: does not match the payload");
 		return;
@@ -221,7 +219,7 @@ static void end_message(struct lane *l)
 		control_message(l);
 }
 
-static uint32_t payload_left(const struct lane *l)
+uint32_t inbound_payload_left(const struct lane *l)
 {
 	return l->head_bytes < WIRE_HEADER_BYTES ? 0 : l->frame.payload_bytes - l->landed_bytes;
 }
@@ -243,13 +241,43 @@ static size_t take_header(struct lane *l, const uint8_t *data, size_t bytes)
 
 static size_t take_payload(struct lane *l, const uint8_t *data, size_t bytes)
 {
-	size_t take = MIN(bytes, payload_left(l));
+	size_t take = MIN(bytes, inbound_payload_left(l));
 
 	memcpy(l->into + l->landed_bytes, data, take);
 	l->landed_bytes += (uint32_t)take;
-	if (payload_left(l) == 0)
+	if (inbound_payload_left(l) == 0)
 		end_message(l);
 	return take;
+}
+
+/* A message's events may end the peer, so ask before each step. */
+void inbound_bytes(struct lane *l, const uint8_t *data, size_t bytes)
+{
+	while (bytes > 0 && lane_listens(l)) {
+		size_t taken = inbound_payload_left(l) ? take_payload(l, data, bytes) :
+							 take_header(l, data, bytes);
+
+		data += taken;
+		bytes -= taken;
+	}
+}
+
+void inbound_landed(struct lane *l, size_t bytes)
+{
+	assert(bytes <= inbound_payload_left(l));
+	l->landed_bytes += (uint32_t)bytes;
+	if (inbound_payload_left(l) == 0)
+		end_message(l);
+}
+
+uint8_t *inbound_payload_at(struct lane *l)
+{
+	return l->into + l->landed_bytes;
+}
+
+bool inbound_in_header(const struct lane *l)
+{
+	return l->head_bytes > 0 && l->head_bytes < WIRE_HEADER_BYTES;
 }
 
 static void heard(struct lane *l)
@@ -258,34 +286,26 @@ static void heard(struct lane *l)
 		l->peer->heard_att = attentive(l->transport);
 }
 
-/* A message's events may end the peer, so ask before each step. */
 void lane_bytes(struct lane *l, const uint8_t *data, size_t bytes)
 {
 	heard(l);
-	while (bytes > 0 && lane_listens(l)) {
-		size_t taken = payload_left(l) ? take_payload(l, data, bytes) :
-						 take_header(l, data, bytes);
-
-		data += taken;
-		bytes -= taken;
-	}
+	if (l->sealing)
+		sealed_bytes(l, data, bytes);
+	else
+		inbound_bytes(l, data, bytes);
 }
 
 size_t lane_room(struct lane *l, uint8_t **at)
 {
-	if (!lane_listens(l) || !l->arriving)
+	if (l->sealing || !lane_listens(l) || !l->arriving)
 		return 0;
-	*at = l->into + l->landed_bytes;
-	return payload_left(l);
+	*at = inbound_payload_at(l);
+	return inbound_payload_left(l);
 }
 
 void lane_landed(struct lane *l, size_t bytes)
 {
 	heard(l);
-	if (!lane_listens(l))
-		return;
-	assert(bytes <= payload_left(l));
-	l->landed_bytes += (uint32_t)bytes;
-	if (payload_left(l) == 0)
-		end_message(l);
+	if (lane_listens(l))
+		inbound_landed(l, bytes);
 }

@@ -2,16 +2,19 @@
  *
  *   from        to         made by               then
  *   FREE        CONNECTING lane_new(), dialed    the engine connects
- *   FREE        GREETING   lane_accepted()       their HELLO is expected
- *   CONNECTING  GREETING   lane_connected()      our HELLO is queued
+ *   FREE        SECURING   lane_accepted()       the TLS handshake is expected
+ *   CONNECTING  SECURING   lane_connected()      ... and begun
+ *   SECURING    GREETING   lane_secured()        their HELLO is expected, or ours queued
  *   GREETING    OPEN       lane_heard_hello()    it belongs to a peer
  *   any live    LEAVING    lane_leave()          GOODBYE is queued, nothing is heard
+ *   SECURING    LEAVING    lane_reject()         what TLS has to say is sent
  *   any         ENDING     lane_end()            the engine ends it
  *   LEAVING     ENDING     linger ran out        likewise
  *   any         FREE       lane_closed()         nothing of it is in the engine
  *
- * Whoever dials speaks first; the other side answers once it has heard HELLO on
- * every lane of the peer, so nothing can arrive before its peer is complete.
+ * In the clear (no identity) SECURING is passed over.  Whoever dials speaks first; the
+ * other side answers once it has heard HELLO on every lane of the peer, so nothing can
+ * arrive before its peer is complete.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +73,27 @@ void lane_say_hello(struct lane *l)
 	outbound_post(l, CONTROL_HELLO);
 }
 
+/* Connected: what comes next.  An accepted lane that fails here is as if it never was. */
+static int secure(struct lane *l, bool dialing)
+{
+	struct error e;
+	int rc;
+
+	if (!l->transport->options.identity) {
+		l->state = LANE_GREETING;
+		return 0;
+	}
+	rc = sealed_open(l, dialing, &e);
+	if (rc == 0) {
+		l->state = LANE_SECURING;
+		return 0;
+	}
+	log_warn("transport", "%s", e.text);
+	if (!dialing)
+		lane_forget(l);
+	return rc;
+}
+
 struct lane *lane_accepted(struct transport *t, struct link *link, const struct address *from)
 {
 	struct lane *l = lane_new(t, from);
@@ -82,16 +106,27 @@ struct lane *lane_accepted(struct transport *t, struct link *link, const struct 
 	}
 	link->lane = l;
 	l->link = link;
-	l->state = LANE_GREETING;
-	return l;
+	return secure(l, false) < 0 ? NULL : l;
 }
 
 void lane_connected(struct lane *l)
 {
 	if (l->state != LANE_CONNECTING)
 		return;
+	if (secure(l, true) < 0)
+		lane_broken(l, -ENOMEM, "out of memory for a TLS handshake");
+	else if (l->sealing)
+		sealed_begin(l);
+	else
+		lane_say_hello(l);
+}
+
+void lane_secured(struct lane *l, const struct principal *who)
+{
+	l->principal = *who;
 	l->state = LANE_GREETING;
-	lane_say_hello(l);
+	if (l->sealing->dialing)
+		lane_say_hello(l);
 }
 
 static const char *check_hello(const struct wire_hello *hello)
@@ -163,6 +198,20 @@ void lane_leave(struct lane *l, const char *reason)
 	l->transport->ops->finish(l->transport->engine, l->link, true);
 }
 
+void lane_reject(struct lane *l, const char *reason)
+{
+	if (l->state == LANE_SECURING) {
+		l->state = LANE_LEAVING;
+		l->born_att = attentive(l->transport);
+		transport_sooner(l->transport, lane_due_att(l));
+		l->transport->ops->finish(l->transport->engine, l->link, true);
+	} else {
+		lane_end(l);
+	}
+	if (l->peer)
+		peer_refuse(l->peer, -EKEYREJECTED, reason);
+}
+
 void lane_end(struct lane *l)
 {
 	if (l->state == LANE_ENDING)
@@ -197,9 +246,14 @@ void lane_fault(struct lane *l, enum wire_fault fault, const char *reason)
 void lane_broken(struct lane *l, int code, const char *reason)
 {
 	struct peer *p = l->peer;
+	bool leaving = l->state == LANE_LEAVING;        /* the peer's other lanes are, too */
 
+	if (l->state == LANE_SECURING && code == -ECONNRESET)
+		reason = "the connection was closed in the TLS handshake (does the other side "
+			 "run with --insecure?)";
 	lane_end(l);
-	if (p && !l->said_goodbye)      /* else the other lanes' goodbyes are on their way */
+	/* After a goodbye, its other lanes' are on their way. */
+	if (p && !leaving && !l->said_goodbye)
 		peer_fail(p, code, reason);
 }
 
@@ -217,6 +271,7 @@ void lane_release(struct lane *l)
 	l->link = NULL;
 	l->arriving = NULL;
 	outbound_drop(l);
+	sealed_close(l);
 	l->state = LANE_FREE;
 	if (arriving)
 		envelope_put(arriving);
@@ -226,8 +281,11 @@ void lane_release(struct lane *l)
 
 uint64_t lane_due_att(const struct lane *l)
 {
+	if (l->sealing && l->sealing->out_of_keys && l->state != LANE_ENDING)
+		return 0;
 	switch (l->state) {
 	case LANE_CONNECTING:
+	case LANE_SECURING:
 	case LANE_GREETING:
 		return l->peer ? UINT64_MAX : l->born_att + l->transport->options.connect_ns;
 	case LANE_LEAVING:
@@ -239,6 +297,10 @@ uint64_t lane_due_att(const struct lane *l)
 
 void lane_timer(struct lane *l)
 {
-	if (attentive(l->transport) >= lane_due_att(l))
+	if (attentive(l->transport) < lane_due_att(l))
+		return;
+	if (l->sealing && l->sealing->out_of_keys)
+		lane_broken(l, -ENOMEM, "out of memory for the next keys");
+	else
 		lane_end(l);
 }

@@ -1,6 +1,7 @@
-/* layer.h - the message layer's own state: what transport.c (the calls), peer.c (who is
- * at the other end), lane.c (life of a connection), inbound.c (bytes to messages) and
- * outbound.c (messages to bytes) share.  Nobody else includes it.
+/* layer.h - the message layer's own state, shared by its parts and included by nobody else:
+ * transport.c (the calls), turn.c (the loop's turn), peer.c (who is at the other end), lane.c
+ * (life of a connection), sealed.c (records), inbound.c (bytes to messages), outbound.c
+ * (messages to bytes).
  *
  * A peer is another process; a lane is one connection to it.  All messages of one
  * session travel on one lane, so they keep their order; a large message holds up
@@ -21,6 +22,8 @@
 #include "dataplane/base/map.h"
 #include "dataplane/credit.h"
 #include "dataplane/engine.h"
+#include "dataplane/record.h"
+#include "dataplane/tls.h"
 
 enum {
 	FREE_BYTES = 512,               /* a tiny slot; free types fit (asserted at open) */
@@ -28,6 +31,7 @@ enum {
 	CREDIT_GRANT_MOST = 1 << 16,    /* a larger grant in a HELLO makes no sense */
 	FLIGHT_MESSAGES = ENGINE_IOVECS / 2,          /* handed to the engine at once */
 	FLIGHT_BYTES = 256 << 10,       /* ... or this much, whichever is first */
+	STAGING_BYTES = RECORD_FRAMES_BYTES + 2 * RECORD_PAYLOAD_BYTES + 3 * RECORD_OVERHEAD_BYTES,
 };
 
 /* Messages of the layer's own; each lane has one of each, all but HELLO and GOODBYE
@@ -65,10 +69,35 @@ struct control {
 enum lane_state {
 	LANE_FREE,
 	LANE_CONNECTING,                /* dialed; the engine connects */
+	LANE_SECURING,                  /* TLS handshake */
 	LANE_GREETING,                  /* their HELLO is expected */
 	LANE_OPEN,
 	LANE_LEAVING,                   /* we said goodbye; the rest is being sent */
 	LANE_ENDING,                    /* waits for the engine to let go */
+};
+
+/* What a sealed lane has beside the rest (sealed.c). */
+struct sealing {
+	struct tls *tls;                /* until the first record verified */
+	bool dialing, heard;            /* anything yet */
+	bool alerted;                   /* TLS goes on where records should be */
+	bool out_of_keys;               /* no memory for the next phase's */
+
+	/* Inbound: the record under way. */
+	struct seal *receives;
+	uint64_t number;                /* of the next one */
+	uint8_t head[RECORD_HEADER_BYTES], tag[SEAL_TAG_BYTES];
+	uint32_t head_bytes, opened_bytes, tag_bytes;
+	struct record record;
+	uint8_t *into;
+	uint8_t frames[RECORD_FRAMES_BYTES];
+
+	/* Outbound: records made and not sent. */
+	struct seal *sends;
+	struct envelope *payload;       /* its next bytes follow in a record of their own */
+	uint32_t payload_offset;
+	uint32_t staged_bytes, staged_sent;
+	uint8_t staging[STAGING_BYTES];
 };
 
 struct lane {
@@ -80,6 +109,8 @@ struct lane {
 	bool said_goodbye;              /* the other side */
 	struct address address;
 	uint64_t born_att;              /* when it began to connect, or to leave */
+	struct sealing *sealing;        /* NULL: in the clear */
+	struct principal principal;     /* who is there, once secured */
 
 	/* Inbound: a header, then its payload. */
 	uint8_t head[WIRE_HEADER_BYTES];
@@ -124,6 +155,7 @@ struct peer {
 	enum wire_role role;
 	uint32_t large_bytes;
 	char name[WIRE_NAME_BYTES];
+	struct principal principal;     /* of a sealed one */
 
 	struct credit credit[CREDIT_SIZES];
 	uint32_t held;                  /* envelopes from the arena */
@@ -162,6 +194,8 @@ struct transport {
 
 	uint64_t now_ns, gap_ns;        /* of this turn; all gaps so far */
 	uint64_t timer_att;             /* nothing to do before */
+	uint64_t check_att;             /* of what principals may have lost in the meantime */
+	uint64_t identity_generation;
 	uint32_t waiting;               /* peers with wants */
 	bool writable_check;
 	int fired;                      /* events in this poll */
@@ -178,11 +212,23 @@ static inline uint64_t attentive(const struct transport *t)
 	return t->now_ns - t->gap_ns;
 }
 
+static inline enum arena_size slot_of_credit(enum credit_size size)
+{
+	static const enum arena_size slots[] = {
+		[CREDIT_SMALL] = ARENA_SMALL, [CREDIT_LARGE] = ARENA_LARGE,
+		[CREDIT_NONE] = ARENA_TINY,
+	};
+
+	return slots[size];
+}
+
 /* lane.c */
 struct lane *lane_new(struct transport *t, const struct address *a);
 void lane_forget(struct lane *l);                 /* the engine never had it */
 bool lane_listens(const struct lane *l);          /* what arrives still matters */
 void lane_leave(struct lane *l, const char *reason);      /* goodbye, then the end */
+void lane_reject(struct lane *l, const char *reason);     /* what TLS still says, then the end */
+void lane_secured(struct lane *l, const struct principal *who);
 void lane_end(struct lane *l);                    /* at once */
 void lane_fault(struct lane *l, enum wire_fault fault, const char *reason);
 void lane_say_hello(struct lane *l);
@@ -203,13 +249,34 @@ void peer_leave(struct peer *p, const char *reason);
 void peer_undial(struct peer *p);                 /* not every lane could be dialed */
 void peer_goodbye(struct lane *l, const char *reason);     /* theirs */
 void peer_pong(struct peer *p, uint64_t stamp);
+void peer_check_principal(struct peer *p);        /* of a sealed one */
 void peer_timer(struct peer *p);
 uint64_t peer_due_att(const struct peer *p);
 void peer_lane_closed(struct peer *p, struct lane *l);
 void peer_settle(struct peer *p);                 /* its entry is free once nothing is held */
 void peer_credit_due(struct peer *p);             /* posts a CREDIT message if worth it */
 
+/* inbound.c: bytes as they are under any seal */
+void inbound_bytes(struct lane *l, const uint8_t *data, size_t bytes);
+void inbound_landed(struct lane *l, size_t bytes);
+uint32_t inbound_payload_left(const struct lane *l);
+uint8_t *inbound_payload_at(struct lane *l);
+bool inbound_in_header(const struct lane *l);     /* has begun and is not whole */
+
+/* sealed.c */
+int sealed_open(struct lane *l, bool dialing, struct error *e);
+void sealed_close(struct lane *l);                /* fine for one in the clear */
+void sealed_begin(struct lane *l);                /* the handshake */
+void sealed_bytes(struct lane *l, const uint8_t *data, size_t bytes);
+unsigned sealed_gather(struct lane *l, struct iovec *out, size_t *bytes);
+void sealed_sent(struct lane *l, size_t bytes);
+
 /* outbound.c */
+/* The next message to leave, its header written; NULL: none.  It is the caller's until
+ * outbound_done().
+ */
+struct envelope *outbound_next(struct lane *l);
+void outbound_done(struct lane *l, struct envelope *e);
 void outbound_post(struct lane *l, enum control_kind kind);     /* l: NULL is fine */
 void outbound_queue(struct peer *p, struct envelope *e);
 void outbound_drop(struct lane *l);               /* every queue emptied */
@@ -221,6 +288,8 @@ void envelope_put(struct envelope *e);
 void transport_error(struct transport *t, const char *kind);
 void transport_count(struct transport *t, enum transport_counter counter, enum wire_type type,
 		     uint32_t bytes);
+
+/* turn.c */
 void transport_sooner(struct transport *t, uint64_t att);    /* a timer moved */
 
 #endif

@@ -98,36 +98,43 @@ static uint32_t envelope_bytes(const struct envelope *e)
 	return WIRE_HEADER_BYTES + e->message.frame.payload_bytes;
 }
 
-static void take_off(struct lane *l, struct envelope *e)
+struct envelope *outbound_next(struct lane *l)
 {
-	struct frame *f = &e->message.frame;
+	struct envelope *e = pop(&l->urgent);
+	struct frame *f;
 
+	if (!e)
+		e = pop(&l->bulk);
+	if (!e)
+		return NULL;
+	f = &e->message.frame;
 	if (e->control != CONTROLS)
 		fill_control(l, e);
 	/* HELLO says what we grant; before it there is nothing to return. */
 	f->credit_small = l->peer ? credit_tell(&l->peer->credit[CREDIT_SMALL]) : 0;
 	f->credit_large = l->peer ? credit_tell(&l->peer->credit[CREDIT_LARGE]) : 0;
-	wire_encode(f, e->message.payload, e->header);
+	/* A seal checks more than a checksum does. */
+	wire_encode(f, l->sealing ? NULL : e->message.payload, e->header);
 	e->state = ENVELOPE_IN_FLIGHT;
+	return e;
+}
+
+static void take_off(struct lane *l, struct envelope *e)
+{
 	push(&l->flight, e);
 	l->flight_count++;
 	l->flight_bytes += envelope_bytes(e);
 }
 
-unsigned lane_gather(struct lane *l, struct iovec *out, unsigned most, size_t *bytes)
+static unsigned gather_flight(struct lane *l, struct iovec *out, unsigned most, size_t *bytes)
 {
 	unsigned count = 0;
 	size_t skip = l->flight_offset;
 	struct envelope *e;
 
-	while (l->flight_count < MIN(FLIGHT_MESSAGES, most / 2) && l->flight_bytes < FLIGHT_BYTES) {
-		e = pop(&l->urgent);
-		if (!e)
-			e = pop(&l->bulk);
-		if (!e)
-			break;
+	while (l->flight_count < MIN(FLIGHT_MESSAGES, most / 2) && l->flight_bytes < FLIGHT_BYTES &&
+	       (e = outbound_next(l)))
 		take_off(l, e);
-	}
 	*bytes = l->flight_bytes;
 	for (e = l->flight.head; e && count + 2 <= most; e = e->queue_next) {
 		if (skip < WIRE_HEADER_BYTES) {
@@ -144,8 +151,13 @@ unsigned lane_gather(struct lane *l, struct iovec *out, unsigned most, size_t *b
 	return count;
 }
 
-/* One envelope left completely. */
-static void landed_there(struct lane *l, struct envelope *e)
+unsigned lane_gather(struct lane *l, struct iovec *out, unsigned most, size_t *bytes)
+{
+	return l->sealing ? sealed_gather(l, out, bytes) : gather_flight(l, out, most, bytes);
+}
+
+/* It left completely, or was copied into records that will. */
+void outbound_done(struct lane *l, struct envelope *e)
 {
 	struct control *c;
 
@@ -165,6 +177,10 @@ static void landed_there(struct lane *l, struct envelope *e)
 
 void lane_sent(struct lane *l, size_t bytes)
 {
+	if (l->sealing) {
+		sealed_sent(l, bytes);
+		return;
+	}
 	assert(bytes <= l->flight_bytes);
 	l->flight_bytes -= bytes;
 	l->flight_offset += (uint32_t)bytes;
@@ -173,7 +189,7 @@ void lane_sent(struct lane *l, size_t bytes)
 
 		l->flight_offset -= envelope_bytes(e);
 		l->flight_count--;
-		landed_there(l, e);
+		outbound_done(l, e);
 	}
 }
 
@@ -182,6 +198,10 @@ void outbound_drop(struct lane *l)
 	struct queue *const queues[] = { &l->flight, &l->urgent, &l->bulk };
 	struct envelope *e;
 
+	if (l->sealing && l->sealing->payload) {
+		push(&l->flight, l->sealing->payload);
+		l->sealing->payload = NULL;
+	}
 	for (size_t i = 0; i < ARRAY_LENGTH(queues); i++) {
 		while ((e = pop(queues[i]))) {
 			e->state = ENVELOPE_IDLE;

@@ -7,7 +7,6 @@
  *   JOINING     UP        peer_spoke()           accepted: the first message -> event up
  *   any live    LEAVING   peer_leave(), _refuse() GOODBYE is queued on every lane
  *   any live    GONE      peer_fail()            the engine ends its lanes
- *   LEAVING     GONE      peer_fail()            likewise
  *   any         CLOSED    peer_lane_closed()     no lane is left
  *   CLOSED      FREE      peer_settle()          no slot is held
  */
@@ -28,7 +27,7 @@ static const struct {
 } causes[] = {
 	{ -EPIPE, "goodbye" },        { -ETIMEDOUT, "silence" },
 	{ -ECONNRESET, "reset" },     { -ECONNREFUSED, "refused" },
-	{ -EPROTO, "protocol" },
+	{ -EPROTO, "protocol" },      { -EKEYREJECTED, "identity" },
 };
 
 static const char *cause_of(int code)
@@ -79,10 +78,11 @@ static void tidy_name(char *name)
 			*name = '?';
 }
 
-static void introduce(struct peer *p, const struct wire_hello *hello)
+static void introduce(struct peer *p, const struct lane *l, const struct wire_hello *hello)
 {
 	memcpy(p->name, hello->name, sizeof(p->name));
 	tidy_name(p->name);
+	p->principal = l->principal;
 	p->node = le64_get(hello->node);
 	p->role = hello->role;
 	p->large_bytes = le32_get(hello->slot_large_bytes);
@@ -106,19 +106,28 @@ static void go_up(struct peer *p)
 	log_debug("transport", "peer %u is up: %s '%s' at %s", p->id, wire_role_name(p->role),
 		  p->name, p->address.text);
 	info = (struct peer_info){ .peer = p->id, .node = p->node, .role = p->role,
-				   .name = p->name, .dialed = p->dialed, .address = p->address };
+				   .name = p->name, .dialed = p->dialed, .address = p->address,
+				   .principal = t->options.identity ? &p->principal : NULL };
 	t->fired++;
 	t->events.up(t->ctx, &info);
 }
 
-/* The peer that other lanes of the same bond have made; NULL: this is the first. */
-static struct peer *bonded(struct transport *t, const struct wire_hello *hello)
+static bool same_principal(const struct principal *a, const struct principal *b)
 {
+	return memcmp(a->fingerprint, b->fingerprint, sizeof(a->fingerprint)) == 0;
+}
+
+/* The peer that other lanes of the same bond have made; NULL: this is the first. */
+static struct peer *bonded(const struct lane *l, const struct wire_hello *hello)
+{
+	struct transport *t = l->transport;
+
 	for (uint32_t i = 0; i < t->peer_count; i++) {
 		struct peer *p = &t->peers[i];
 
 		if (p->state == PEER_JOINING && !p->dialed && p->node == le64_get(hello->node) &&
-		    p->bond == le64_get(hello->bond) && p->lane_count == hello->lanes)
+		    p->bond == le64_get(hello->bond) && p->lane_count == hello->lanes &&
+		    same_principal(&p->principal, &l->principal))
 			return p;
 	}
 	return NULL;
@@ -127,7 +136,7 @@ static struct peer *bonded(struct transport *t, const struct wire_hello *hello)
 static bool adopt(struct lane *l, const struct wire_hello *hello)
 {
 	struct transport *t = l->transport;
-	struct peer *p = bonded(t, hello);
+	struct peer *p = bonded(l, hello);
 	char reason[WIRE_REASON_BYTES];
 
 	if (p && p->lanes[hello->lane]) {
@@ -155,16 +164,40 @@ static bool adopt(struct lane *l, const struct wire_hello *hello)
 	return true;
 }
 
+/* What a program announces must stand in its certificate. */
+static bool check_role(struct lane *l, const struct wire_hello *hello)
+{
+	static const uint32_t needs[ROLE_KINDS] = {
+		[ROLE_ANY] = 0,
+		[ROLE_SERVER] = PRINCIPAL_BIT(PRINCIPAL_SERVER),
+		[ROLE_GATEWAY] = PRINCIPAL_BIT(PRINCIPAL_GATEWAY),
+		[ROLE_DIRECTORY] = PRINCIPAL_BIT(PRINCIPAL_DIRECTORY),
+		[ROLE_TOOL] = 0,        /* acts for whoever holds the certificate */
+	};
+	char reason[WIRE_REASON_BYTES], roles[PRINCIPAL_ROLES_TEXT_BYTES];
+
+	if (!l->sealing || !needs[hello->role] || (l->principal.roles & needs[hello->role]))
+		return true;
+	principal_roles_text(l->principal.roles, roles);
+	snprintf(reason, sizeof(reason), "role: it announces itself as a %s, the certificate of "
+		 "%s says %s", wire_role_name(hello->role), l->principal.name, roles);
+	lane_fault(l, WIRE_FAULT_ROLE, reason);
+	return false;
+}
+
 bool peer_join(struct lane *l, const struct wire_hello *hello)
 {
 	struct peer *p;
 
+	if (!check_role(l, hello))
+		return false;
 	if (!l->peer && !adopt(l, hello))
 		return false;
 	p = l->peer;
 	if (p->lanes_open == 0) {
-		introduce(p, hello);
-	} else if (p->node != le64_get(hello->node)) {
+		introduce(p, l, hello);
+	} else if (p->node != le64_get(hello->node) ||
+		   !same_principal(&p->principal, &l->principal)) {
 		lane_fault(l, WIRE_FAULT_HELLO, "node: lanes of one peer end in different "
 			   "processes");
 		return false;
@@ -258,15 +291,10 @@ static bool is_live(const struct peer *p)
 
 void peer_fail(struct peer *p, int code, const char *reason)
 {
-	if (is_live(p)) {
-		depart(p, NULL);
-		report(p, code, reason);
-	} else if (p->state == PEER_LEAVING) {
-		p->state = PEER_GONE;
-		for (int i = 0; i < TRANSPORT_LANES_MAX; i++)
-			if (p->lanes[i])
-				lane_end(p->lanes[i]);
-	}
+	if (!is_live(p))
+		return;
+	depart(p, NULL);
+	report(p, code, reason);
 }
 
 void peer_refuse(struct peer *p, int code, const char *reason)
@@ -361,6 +389,19 @@ static void silence_timer(struct peer *p, uint64_t att)
 		p->ping_att = att;
 		outbound_post(p->lanes[0], CONTROL_PING);
 	}
+}
+
+/* Since its certificate was believed, it may have expired or been revoked. */
+void peer_check_principal(struct peer *p)
+{
+	struct error e;
+
+	if (!is_live(p) || p->lanes_open == 0 ||
+	    identity_still_valid(p->transport->options.identity, &p->principal, &e))
+		return;
+	transport_error(p->transport, "no_longer_valid");
+	log_warn("transport", "closing the connection with %s: %s", p->name, e.text);
+	peer_refuse(p, -EKEYREJECTED, e.text);
 }
 
 static const char *why_not_up(const struct peer *p)

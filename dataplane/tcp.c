@@ -10,14 +10,14 @@
 
 enum { BACKLOG = 128 };
 
-static int resolve_loopback(const struct address *a, const char *verb,
-			    struct sockaddr_storage *out, socklen_t *length, struct error *e)
+static int resolve(const struct address *a, bool anywhere, const char *verb,
+		   struct sockaddr_storage *out, socklen_t *length, struct error *e)
 {
 	int rc = address_resolve(a, out, length, e);
 
-	if (rc < 0 || address_is_loopback((struct sockaddr *)out))
+	if (rc < 0 || anywhere || address_is_loopback((struct sockaddr *)out))
 		return rc;
-	return error_set(e, -EPERM, "refusing to %s %s: connections are not encrypted yet, so only "
+	return error_set(e, -EPERM, "refusing to %s %s: without certificates (--insecure) only "
 			 "loopback addresses (127.0.0.1, ::1) are allowed", verb, a->text);
 }
 
@@ -42,13 +42,13 @@ static int open_socket(const struct address *a, int family, const char *verb, st
 	return fd < 0 ? error_errno(e, -errno, "cannot %s %s", verb, a->text) : fd;
 }
 
-int tcp_listen(const struct address *a, struct address *bound, struct error *e)
+int tcp_listen(const struct address *a, bool anywhere, struct address *bound, struct error *e)
 {
 	struct sockaddr_storage at;
 	socklen_t length;
 	int one = 1, fd, rc;
 
-	rc = resolve_loopback(a, "listen on", &at, &length, e);
+	rc = resolve(a, anywhere, "listen on", &at, &length, e);
 	if (rc < 0)
 		return rc;
 	fd = open_socket(a, at.ss_family, "listen on", e);
@@ -66,10 +66,10 @@ int tcp_listen(const struct address *a, struct address *bound, struct error *e)
 	return fd;
 }
 
-int tcp_socket(const struct address *a, struct sockaddr_storage *to, socklen_t *length,
-	       struct error *e)
+int tcp_socket(const struct address *a, bool anywhere, struct sockaddr_storage *to,
+	       socklen_t *length, struct error *e)
 {
-	int rc = resolve_loopback(a, "connect to", to, length, e);
+	int rc = resolve(a, anywhere, "connect to", to, length, e);
 
 	return rc < 0 ? rc : open_socket(a, to->ss_family, "connect to", e);
 }

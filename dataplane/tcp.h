@@ -1,4 +1,4 @@
-/* tcp.h - sockets as the engines want them: checked, loopback only, tuned.
+/* tcp.h - sockets as the engines want them: checked, tuned.
  *
  * Threads    Independent calls.  tcp_listen() and tcp_socket() may block on a
  *            name server if the address names a host.
@@ -12,12 +12,15 @@
 #include "dataplane/base/address.h"
 #include "dataplane/base/error.h"
 
-/* Both return a blocking, close-on-exec descriptor: one that listens (bound
+/* Unless `anywhere`, addresses beyond loopback are refused: what is not sealed must not leave
+ * the machine.
+ *
+ * Both return a blocking, close-on-exec descriptor: one that listens (bound
  * says where), or one not yet connected to `to`.
  */
-int tcp_listen(const struct address *a, struct address *bound, struct error *e);
-int tcp_socket(const struct address *a, struct sockaddr_storage *to, socklen_t *length,
-	       struct error *e);
+int tcp_listen(const struct address *a, bool anywhere, struct address *bound, struct error *e);
+int tcp_socket(const struct address *a, bool anywhere, struct sockaddr_storage *to,
+	       socklen_t *length, struct error *e);
 /* Of an accepted or connecting socket: no delay, steady congestion control. */
 void tcp_tune(int fd);
 

@@ -1,6 +1,6 @@
 /* transport.c - the calls of transport.h: opens the layer over an engine,
- * lends messages, turns the loop.  What happens to a connection is lane.c's, to who is
- * at its other end peer.c's, what is in its stream inbound.c's and outbound.c's.
+ * lends messages.  The loop's turn is turn.c's; what happens to a connection is lane.c's,
+ * to who is at its other end peer.c's, what is in its stream inbound.c's and outbound.c's.
  */
 #include "dataplane/transport.h"
 
@@ -300,10 +300,6 @@ static int wait_for(struct peer *p, enum credit_size size)
 	return -EAGAIN;
 }
 
-static const enum arena_size slot_of_credit[] = {
-	[CREDIT_SMALL] = ARENA_SMALL, [CREDIT_LARGE] = ARENA_LARGE, [CREDIT_NONE] = ARENA_TINY,
-};
-
 static int reserve(struct transport *t, uint32_t peer, enum credit_size size, uint32_t bytes,
 		   struct message **out)
 {
@@ -319,7 +315,7 @@ static int reserve(struct transport *t, uint32_t peer, enum credit_size size, ui
 		return -EMSGSIZE;
 	if (size != CREDIT_NONE && !credit_take(&p->credit[size]))
 		return wait_for(p, size);
-	e = envelope_get(p, slot_of_credit[size], ARENA_SENDING, bytes);
+	e = envelope_get(p, slot_of_credit(size), ARENA_SENDING, bytes);
 	if (!e) {
 		if (size != CREDIT_NONE)
 			credit_untake(&p->credit[size]);
@@ -427,130 +423,6 @@ bool transport_is_up(const struct transport *t, uint32_t peer)
 	const struct peer *p = peer_find(t, peer);
 
 	return p && p->state == PEER_UP;
-}
-
-void transport_sooner(struct transport *t, uint64_t att)
-{
-	t->timer_att = MIN(t->timer_att, att);
-}
-
-uint64_t transport_deadline(const struct transport *t)
-{
-	if (t->waiting && t->writable_check)
-		return 0;
-	return t->timer_att == UINT64_MAX ? UINT64_MAX : t->timer_att + t->gap_ns;
-}
-
-/* Deadlines only ever move away while bytes arrive, so looking at the peers
- * when the nearest one known has come is enough.
- */
-static void run_timers(struct transport *t)
-{
-	uint64_t next = UINT64_MAX;
-
-	if (attentive(t) < t->timer_att)
-		return;
-	t->timer_att = UINT64_MAX;
-	for (uint32_t i = 0; i < t->peer_count; i++) {
-		if (t->peers[i].state == PEER_FREE)
-			continue;
-		peer_timer(&t->peers[i]);
-		next = MIN(next, peer_due_att(&t->peers[i]));
-	}
-	for (uint32_t i = 0; i < t->lane_count; i++) {
-		if (t->lanes[i].state == LANE_FREE)
-			continue;
-		lane_timer(&t->lanes[i]);
-		next = MIN(next, lane_due_att(&t->lanes[i]));
-	}
-	transport_sooner(t, next);
-}
-
-/* Calls between two turns take the clock before this turn's gap is known; what
- * they noted must not lie in the future.
- */
-static void take_gap(struct transport *t, uint64_t gap_ns)
-{
-	t->gap_ns += gap_ns;
-	counters_observe(t->counters, LOOP_GAPS, 0, (double)gap_ns / NS_PER_S);
-	for (uint32_t i = 0; i < t->peer_count; i++) {
-		struct peer *p = &t->peers[i];
-
-		if (p->state == PEER_FREE)
-			continue;
-		p->born_att = MIN(p->born_att, attentive(t));
-		p->heard_att = MIN(p->heard_att, attentive(t));
-		p->ping_att = MIN(p->ping_att, attentive(t));
-		p->expect_att = MIN(p->expect_att, attentive(t));
-	}
-	for (uint32_t i = 0; i < t->lane_count; i++)
-		t->lanes[i].born_att = MIN(t->lanes[i].born_att, attentive(t));
-}
-
-static bool can_write(const struct peer *p)
-{
-	for (int size = 0; size <= CREDIT_NONE; size++) {
-		if (!(p->wants & 1 << size))
-			continue;
-		if ((size == CREDIT_NONE || p->credit[size].available) &&
-		    arena_room(p->transport->arena, slot_of_credit[size], ARENA_SENDING))
-			return true;
-	}
-	return false;
-}
-
-static void fire_writable(struct transport *t)
-{
-	if (!t->waiting || !t->writable_check)
-		return;
-	t->writable_check = false;
-	for (uint32_t i = 0; i < t->peer_count && t->waiting; i++) {
-		struct peer *p = &t->peers[i];
-
-		if (p->state != PEER_UP || !p->wants || !can_write(p))
-			continue;
-		p->wants = 0;
-		t->waiting--;
-		t->fired++;
-		t->events.writable(t->ctx, p->id);
-	}
-}
-
-static void show_slots(struct transport *t)
-{
-	for (int i = 0; i < ARENA_SIZES; i++) {
-		uint32_t held = arena_held(t->arena, i, ARENA_LANDING) +
-				arena_held(t->arena, i, ARENA_SENDING);
-
-		if (held == t->slot_shown[i])
-			continue;
-		t->slot_shown[i] = held;
-		counters_set(t->counters, SLOTS, t->slot_series[i], held);
-	}
-}
-
-int transport_poll(struct transport *t, uint64_t timeout_ns)
-{
-	uint64_t deadline_ns, gap_ns;
-
-	t->fired = 0;
-	t->now_ns = clock_ns(t->options.clock);
-	deadline_ns = transport_deadline(t);
-	if (deadline_ns != UINT64_MAX)
-		timeout_ns = MIN(timeout_ns, deadline_ns > t->now_ns ? deadline_ns - t->now_ns : 0);
-	if (t->options.busy_poll)
-		timeout_ns = 0;
-	gap_ns = t->ops->wait(t->engine, timeout_ns);
-	t->now_ns = clock_ns(t->options.clock);
-	if (gap_ns)
-		take_gap(t, gap_ns);
-	if (timeout_ns)
-		counters_add(t->counters, WAKEUPS, 0, 1);
-	t->ops->deliver(t->engine);
-	run_timers(t);
-	fire_writable(t);
-	show_slots(t);
-	return t->fired;
 }
 
 void transport_wake(struct transport *t)

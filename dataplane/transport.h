@@ -40,6 +40,8 @@ enum { TRANSPORT_LANES_MAX = 4 };
 
 struct transport;
 struct sim_network;                 /* transport_sim.h */
+struct identity;                    /* identity.h */
+struct principal;                   /* principal.h */
 
 struct message {
 	struct frame frame;         /* payload_bytes is set by transport_reserve() */
@@ -55,6 +57,7 @@ struct peer_info {
 	uint64_t node;              /* the other process, new after each start */
 	enum wire_role role;
 	const char *name;           /* valid during the event */
+	const struct principal *principal;      /* valid during the event; NULL: in the clear */
 	bool dialed;                /* by us */
 	struct address address;     /* remote */
 };
@@ -64,7 +67,8 @@ struct transport_events {
 	/* Fires once per peer, also for a connect that failed, but not for an
 	 * accepted connection that never came up; code is -errno:
 	 * -ETIMEDOUT silence, -ECONNRESET, -ECONNREFUSED, -EPROTO bad frame,
-	 * -EPIPE goodbye.  Not after transport_disconnect().
+	 * -EPIPE goodbye, -EKEYREJECTED one side refused the other's certificate.
+	 * Not after transport_disconnect().
 	 */
 	void (*lost)(void *ctx, uint32_t peer, int code, const char *reason);
 	void (*received)(void *ctx, struct message *m);     /* m is yours */
@@ -77,6 +81,10 @@ struct transport_options {
 	struct sim_network *network;    /* sim only */
 	enum wire_role role;
 	const char *name;               /* what HELLO says, for the other side's log */
+	/* TLS and sealed records with whoever proves to be one of ours.  NULL: in the
+	 * clear, and over loopback alone.
+	 */
+	struct identity *identity;
 	uint32_t peers_max;
 	uint32_t lanes;                 /* connections to each peer we dial, 1 to _LANES_MAX */
 	uint32_t small_per_peer, large_per_peer;  /* landing slots held ready */
@@ -95,9 +103,7 @@ int transport_open(struct transport **out, const struct transport_options *o,
 		   const struct transport_events *events, void *ctx, struct error *e);
 void transport_close(struct transport *t);                /* NULL is fine; says goodbye */
 
-/* Refuses anything but loopback (there are no certificates yet).  bound says
- * which port port 0 became.
- */
+/* Refuses anything but loopback without an identity.  bound says which port port 0 became. */
 int transport_listen(struct transport *t, const struct address *a, struct address *bound,
 		     struct error *e);
 int transport_connect(struct transport *t, const struct address *a, uint32_t *peer,

@@ -41,6 +41,7 @@ static int uring_open(struct engine **out, struct transport *t,
 		return error_errno(e, -ENOMEM, "cannot open the uring engine");
 	g->transport = t;
 	g->clock = o->clock;
+	g->sealed = o->identity;
 	g->link_count = engine_links(o);
 	g->wake_fd = -1;
 	g->links = mem_calloc(g->link_count, sizeof(*g->links));
@@ -78,7 +79,7 @@ static int uring_listen(struct engine *g, const struct address *a, struct addres
 	if (g->listener_count == URING_LISTENERS_MAX)
 		return error_set(e, -ENFILE, "cannot listen on %s: a transport listens on at most "
 				 "%d addresses", a->text, URING_LISTENERS_MAX);
-	fd = tcp_listen(a, bound, e);
+	fd = tcp_listen(a, g->sealed, bound, e);
 	if (fd < 0)
 		return fd;
 	g->listeners[g->listener_count++] = (struct listener){ .fd = fd };
@@ -93,7 +94,7 @@ static int uring_connect(struct engine *g, const struct address *a, struct lane 
 	socklen_t length;
 	int fd;
 
-	fd = tcp_socket(a, &to, &length, e);
+	fd = tcp_socket(a, g->sealed, &to, &length, e);
 	if (fd < 0)
 		return fd;
 	l = link_new(g, fd);

@@ -54,6 +54,7 @@ struct engine {
 	struct io_uring ring;
 	bool disabled;                  /* until its thread's first wait */
 	bool owned;
+	bool sealed;                    /* links are, so they may leave the machine */
 	bool eager;                     /* before 5.19: a receive cannot wait first */
 	pthread_t owner;
 	struct tcp_link *links;

@@ -52,6 +52,8 @@ static const char *const fault_names[WIRE_FAULT_COUNT] = {
 	[WIRE_FAULT_PAYLOAD_CRC] = "payload_checksum",
 	[WIRE_FAULT_HELLO] = "hello",       [WIRE_FAULT_ORDER] = "order",
 	[WIRE_FAULT_CREDIT] = "credit",     [WIRE_FAULT_FLOOD] = "flood",
+	[WIRE_FAULT_REPLAY] = "replay",     [WIRE_FAULT_SEAL] = "seal",
+	[WIRE_FAULT_ROLE] = "wrong_role",
 };
 
 static const char *const refusal_names[REFUSAL_COUNT] = {
@@ -142,7 +144,7 @@ void wire_encode(const struct frame *f, const void *payload, uint8_t out[WIRE_HE
 		.encoding = (uint8_t)f->encoding, .hop = f->hop,
 		.credit_small = f->credit_small, .credit_large = f->credit_large,
 		.deadline_us = le32_of(f->deadline_us),
-		.payload_crc = le32_of(f->payload_bytes ?
+		.payload_crc = le32_of(f->payload_bytes && payload ?
 				       crc32c(0, payload, f->payload_bytes) : 0),
 		.queue_us = le32_of(f->queue_us), .compute_us = le32_of(f->compute_us),
 	};

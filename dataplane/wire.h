@@ -187,9 +187,10 @@ const char *wire_refusal_name(uint32_t refusal);        /* "busy"; never NULL */
 const char *wire_role_name(uint32_t role);
 const char *wire_encoding_name(uint32_t encoding);
 
-/* Header to and from bytes.  Encoding fills both checksums (payload may be
- * NULL when payload_bytes is 0).  Decoding checks magic, version, type, flags,
- * encoding, bounds of the type's row, and that rows x width fits the payload.
+/* Header to and from bytes.  Encoding fills both checksums (payload is NULL when there is
+ * none, or when it has better protection than a checksum).  Decoding checks magic,
+ * version, type, flags, encoding, bounds of the type's row, and that rows x width fits the
+ * payload.
  */
 void wire_encode(const struct frame *f, const void *payload, uint8_t out[WIRE_HEADER_BYTES]);
 int wire_decode(const uint8_t in[WIRE_HEADER_BYTES], struct frame *out, struct error *e);
@@ -207,6 +208,9 @@ enum wire_fault {
 	WIRE_FAULT_ORDER,           /* the right message at the wrong time */
 	WIRE_FAULT_CREDIT,          /* sent or returned more than was granted */
 	WIRE_FAULT_FLOOD,           /* too many free messages at once */
+	WIRE_FAULT_REPLAY,          /* a record came again */
+	WIRE_FAULT_SEAL,            /* a record does not verify */
+	WIRE_FAULT_ROLE,            /* announced a role that its certificate lacks */
 	WIRE_FAULT_COUNT
 };
 enum wire_fault wire_inspect(const uint8_t in[WIRE_HEADER_BYTES], struct frame *out,

@@ -25,15 +25,15 @@ TEST(tcp_listen__port_zero_and_port_taken)
 	struct error e;
 	int fd, other;
 
-	fd = tcp_listen(&any, &bound, &e);
+	fd = tcp_listen(&any, false, &bound, &e);
 	CHECK_OK(fd, &e);
 	CHECK(address_port(&bound) != 0);
 	CHECK(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	CHECK_EQ(tcp_listen(&bound, &again, &e), -EADDRINUSE);
+	CHECK_EQ(tcp_listen(&bound, false, &again, &e), -EADDRINUSE);
 	CHECK(strstr(e.text, bound.text));
 	CHECK(strstr(e.text, "another program has the port"));
 	close(fd);
-	other = tcp_listen(&bound, &again, &e);         /* at once, as after a restart */
+	other = tcp_listen(&bound, false, &again, &e);         /* at once, as after a restart */
 	CHECK_OK(other, &e);
 	close(other);
 }
@@ -49,9 +49,9 @@ TEST(tcp__loopback_only)
 
 	for (size_t i = 0; i < ARRAY_LENGTH(outside); i++) {
 		a = address(outside[i]);
-		CHECK_EQ(tcp_listen(&a, &bound, &e), -EPERM);
+		CHECK_EQ(tcp_listen(&a, false, &bound, &e), -EPERM);
 		CHECK(strstr(e.text, outside[i]) && strstr(e.text, "loopback"));
-		CHECK_EQ(tcp_socket(&a, &to, &length, &e), -EPERM);
+		CHECK_EQ(tcp_socket(&a, false, &to, &length, &e), -EPERM);
 		CHECK(strstr(e.text, "connect to"));
 	}
 }
@@ -65,7 +65,7 @@ TEST(tcp_socket__is_ready_for_a_ring)
 	struct error e;
 	int fd, value = 0;
 
-	fd = tcp_socket(&a, &to, &length, &e);
+	fd = tcp_socket(&a, false, &to, &length, &e);
 	CHECK_OK(fd, &e);
 	CHECK_EQ(((struct sockaddr_in *)&to)->sin_port, htons(9));
 	CHECK(!(fcntl(fd, F_GETFL) & O_NONBLOCK));
@@ -87,7 +87,7 @@ TEST(tcp__faults_have_sentences)
 	close(probe);
 	for (nth = 1;; nth++) {
 		fault_arm(nth);
-		fd = tcp_listen(&any, &bound, &e);
+		fd = tcp_listen(&any, false, &bound, &e);
 		if (!fault_fired())
 			break;
 		CHECK(fd < 0);

@@ -7,7 +7,7 @@
 #include "dataplane/base/log.h"
 #include "tests/test.h"
 
-const char *const world_engines[] = { "sim", "uring" };
+const char *const world_engines[] = { "sim", "uring", "sim sealed", "uring sealed" };
 const int world_engine_count = ARRAY_LENGTH(world_engines);
 
 static void on_up(void *ctx, const struct peer_info *info)
@@ -63,12 +63,16 @@ void world_open(struct world *w, const char *engine, const struct sim_options *s
 
 	log_configure(LOG_OFF, false);
 	memset(w, 0, sizeof(*w));
-	w->engine = engine;
+	w->engine = strncmp(engine, "sim", 3) == 0 ? "sim" : "uring";
 	w->clock = clock_real();
-	if (strcmp(engine, "sim") == 0) {
+	if (strcmp(w->engine, "sim") == 0) {
 		CHECK_EQ(sim_network_open(&w->network, sim ? sim : &quiet), 0);
 		w->clock = sim_clock(w->network);
 	}
+	if (!strstr(engine, "sealed"))
+		return;
+	test_ca_open(&w->ca, "region", test_seed());
+	w->identity = test_identity(&w->ca, "node", PRINCIPAL_ANY, w->clock);
 }
 
 void world_options(struct world *w, struct transport_options *o)
@@ -77,6 +81,7 @@ void world_options(struct world *w, struct transport_options *o)
 	o->engine = w->engine;
 	o->clock = w->clock;
 	o->network = w->network;
+	o->identity = w->identity;
 	o->role = ROLE_SERVER;
 	o->name = "node";
 	o->peers_max = 8;
@@ -132,6 +137,10 @@ void world_close(struct world *w)
 {
 	for (int i = 0; i < w->count; i++)
 		world_remove(&w->nodes[i]);
+	if (w->identity) {
+		identity_close(w->identity);
+		test_ca_close(&w->ca);
+	}
 	sim_network_close(w->network);
 }
 

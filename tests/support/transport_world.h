@@ -13,6 +13,7 @@
 
 #include "dataplane/core.h"
 #include "dataplane/transport_sim.h"
+#include "tests/support/test_ca.h"
 
 enum { WORLD_NODES_MAX = 8, WORLD_MESSAGES_MAX = 4096, WORLD_PEERS_MAX = 64 };
 
@@ -43,11 +44,13 @@ struct world {
 	const char *engine;
 	struct sim_network *network;            /* NULL with a real engine */
 	const struct clock *clock;
+	struct test_ca ca;                      /* of a sealed one */
+	struct identity *identity;              /* every node's, with every role */
 	struct world_node nodes[WORLD_NODES_MAX];
 	int count;
 };
 
-/* Engines that every conformance test runs over. */
+/* Engines that every conformance test runs over: "sim", "uring", and each with " sealed". */
 extern const char *const world_engines[];
 extern const int world_engine_count;
 

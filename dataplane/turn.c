@@ -1,0 +1,146 @@
+/* turn.c - one turn of a transport: lets the engine wait and deliver, then does what time
+ * alone brings about (timers, certificates that expired), and tells who may write again.
+ */
+#include "dataplane/layer.h"
+
+static const uint64_t principals_check_ns = 10 * NS_PER_S;
+
+void transport_sooner(struct transport *t, uint64_t att)
+{
+	t->timer_att = MIN(t->timer_att, att);
+}
+
+uint64_t transport_deadline(const struct transport *t)
+{
+	if (t->waiting && t->writable_check)
+		return 0;
+	return t->timer_att == UINT64_MAX ? UINT64_MAX : t->timer_att + t->gap_ns;
+}
+
+/* Deadlines only ever move away while bytes arrive, so looking at the peers
+ * when the nearest one known has come is enough.
+ */
+static void run_timers(struct transport *t)
+{
+	uint64_t next = UINT64_MAX;
+
+	if (attentive(t) < t->timer_att)
+		return;
+	t->timer_att = UINT64_MAX;
+	for (uint32_t i = 0; i < t->peer_count; i++) {
+		if (t->peers[i].state == PEER_FREE)
+			continue;
+		peer_timer(&t->peers[i]);
+		next = MIN(next, peer_due_att(&t->peers[i]));
+	}
+	for (uint32_t i = 0; i < t->lane_count; i++) {
+		if (t->lanes[i].state == LANE_FREE)
+			continue;
+		lane_timer(&t->lanes[i]);
+		next = MIN(next, lane_due_att(&t->lanes[i]));
+	}
+	transport_sooner(t, next);
+}
+
+/* Certificates expire by themselves and are revoked at any time. */
+static void check_principals(struct transport *t)
+{
+	struct identity *id = t->options.identity;
+
+	if (!id || (identity_generation(id) == t->identity_generation &&
+		    attentive(t) < t->check_att))
+		return;
+	t->identity_generation = identity_generation(id);
+	t->check_att = attentive(t) + principals_check_ns;
+	for (uint32_t i = 0; i < t->peer_count; i++)
+		if (t->peers[i].state != PEER_FREE)
+			peer_check_principal(&t->peers[i]);
+}
+
+/* Calls between two turns take the clock before this turn's gap is known; what
+ * they noted must not lie in the future.
+ */
+static void take_gap(struct transport *t, uint64_t gap_ns)
+{
+	t->gap_ns += gap_ns;
+	counters_observe(t->counters, LOOP_GAPS, 0, (double)gap_ns / NS_PER_S);
+	for (uint32_t i = 0; i < t->peer_count; i++) {
+		struct peer *p = &t->peers[i];
+
+		if (p->state == PEER_FREE)
+			continue;
+		p->born_att = MIN(p->born_att, attentive(t));
+		p->heard_att = MIN(p->heard_att, attentive(t));
+		p->ping_att = MIN(p->ping_att, attentive(t));
+		p->expect_att = MIN(p->expect_att, attentive(t));
+	}
+	for (uint32_t i = 0; i < t->lane_count; i++)
+		t->lanes[i].born_att = MIN(t->lanes[i].born_att, attentive(t));
+}
+
+static bool can_write(const struct peer *p)
+{
+	for (int size = 0; size <= CREDIT_NONE; size++) {
+		if (!(p->wants & 1 << size))
+			continue;
+		if ((size == CREDIT_NONE || p->credit[size].available) &&
+		    arena_room(p->transport->arena, slot_of_credit(size), ARENA_SENDING))
+			return true;
+	}
+	return false;
+}
+
+static void fire_writable(struct transport *t)
+{
+	if (!t->waiting || !t->writable_check)
+		return;
+	t->writable_check = false;
+	for (uint32_t i = 0; i < t->peer_count && t->waiting; i++) {
+		struct peer *p = &t->peers[i];
+
+		if (p->state != PEER_UP || !p->wants || !can_write(p))
+			continue;
+		p->wants = 0;
+		t->waiting--;
+		t->fired++;
+		t->events.writable(t->ctx, p->id);
+	}
+}
+
+static void show_slots(struct transport *t)
+{
+	for (int i = 0; i < ARENA_SIZES; i++) {
+		uint32_t held = arena_held(t->arena, i, ARENA_LANDING) +
+				arena_held(t->arena, i, ARENA_SENDING);
+
+		if (held == t->slot_shown[i])
+			continue;
+		t->slot_shown[i] = held;
+		counters_set(t->counters, SLOTS, t->slot_series[i], held);
+	}
+}
+
+int transport_poll(struct transport *t, uint64_t timeout_ns)
+{
+	uint64_t deadline_ns, gap_ns;
+
+	t->fired = 0;
+	t->now_ns = clock_ns(t->options.clock);
+	deadline_ns = transport_deadline(t);
+	if (deadline_ns != UINT64_MAX)
+		timeout_ns = MIN(timeout_ns, deadline_ns > t->now_ns ? deadline_ns - t->now_ns : 0);
+	if (t->options.busy_poll)
+		timeout_ns = 0;
+	gap_ns = t->ops->wait(t->engine, timeout_ns);
+	t->now_ns = clock_ns(t->options.clock);
+	if (gap_ns)
+		take_gap(t, gap_ns);
+	if (timeout_ns)
+		counters_add(t->counters, WAKEUPS, 0, 1);
+	t->ops->deliver(t->engine);
+	run_timers(t);
+	check_principals(t);
+	fire_writable(t);
+	show_slots(t);
+	return t->fired;
+}
