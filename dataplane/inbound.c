@@ -147,7 +147,7 @@ static bool begin_message(struct lane *l)
 		return false;
 	if (l->frame.type > WIRE_HELLO && l->frame.type != WIRE_GOODBYE)
 		peer_spoke(l->peer);
-	l->landed_bytes = 0;
+	l->landed_bytes = l->landed_crc = 0;
 	l->into = l->control_in;
 	return l->frame.type <= WIRE_GOODBYE || find_landing(l);
 }
@@ -207,7 +207,7 @@ static void deliver_message(struct lane *l)
 static void end_message(struct lane *l)
 {
 	l->head_bytes = 0;
-	if (!l->sealing && !wire_payload_intact(l->head, l->into)) {
+	if (!l->sealing && !wire_payload_intact(l->head, l->landed_crc)) {
 		lane_fault(l, WIRE_FAULT_PAYLOAD_CRC,
 			   "payload_crc: does not match the payload");
 		return;
@@ -239,14 +239,27 @@ static size_t take_header(struct lane *l, const uint8_t *data, size_t bytes)
 	return take;
 }
 
+uint8_t *inbound_payload_at(struct lane *l)
+{
+	return l->into + l->landed_bytes;
+}
+
+void inbound_landed(struct lane *l, size_t bytes)
+{
+	assert(bytes <= inbound_payload_left(l));
+	if (!l->sealing)
+		l->landed_crc = crc32c(l->landed_crc, inbound_payload_at(l), bytes);
+	l->landed_bytes += (uint32_t)bytes;
+	if (inbound_payload_left(l) == 0)
+		end_message(l);
+}
+
 static size_t take_payload(struct lane *l, const uint8_t *data, size_t bytes)
 {
 	size_t take = MIN(bytes, inbound_payload_left(l));
 
-	memcpy(l->into + l->landed_bytes, data, take);
-	l->landed_bytes += (uint32_t)take;
-	if (inbound_payload_left(l) == 0)
-		end_message(l);
+	memcpy(inbound_payload_at(l), data, take);
+	inbound_landed(l, take);
 	return take;
 }
 
@@ -260,19 +273,6 @@ void inbound_bytes(struct lane *l, const uint8_t *data, size_t bytes)
 		data += taken;
 		bytes -= taken;
 	}
-}
-
-void inbound_landed(struct lane *l, size_t bytes)
-{
-	assert(bytes <= inbound_payload_left(l));
-	l->landed_bytes += (uint32_t)bytes;
-	if (inbound_payload_left(l) == 0)
-		end_message(l);
-}
-
-uint8_t *inbound_payload_at(struct lane *l)
-{
-	return l->into + l->landed_bytes;
 }
 
 bool inbound_in_header(const struct lane *l)

@@ -119,6 +119,7 @@ struct lane {
 	struct envelope *arriving;      /* NULL: a control payload */
 	uint8_t *into;
 	uint32_t landed_bytes;
+	uint32_t landed_crc;            /* of them, while they are in the cache; in the clear */
 	uint8_t control_in[WIRE_REASON_BYTES];
 
 	/* Outbound. */

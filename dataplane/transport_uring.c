@@ -31,6 +31,26 @@ static void uring_free(struct engine *g)
 	mem_free(g);
 }
 
+/* Where bytes are received that do not land directly. */
+static int open_buffers(struct engine *g, struct error *e)
+{
+	int rc = g->sealed ? uring_buffers_open(&g->buffers, &g->ring) : -ENOTSUP;
+
+	if (rc == 0)
+		return 0;
+	if (rc == -ENOMEM)
+		return error_errno(e, rc, "cannot open the uring engine");
+	if (g->sealed)
+		log_info("transport", "this kernel's io_uring lacks provided buffer rings (Linux "
+			 "5.19); every connection has a buffer of its own");
+	g->ahead = mem_aligned(4096, (size_t)g->link_count * URING_AHEAD_BYTES);
+	if (!g->ahead)
+		return error_errno(e, -ENOMEM, "cannot open the uring engine");
+	for (uint32_t i = 0; i < g->link_count; i++)
+		g->links[i].ahead = g->ahead + (size_t)i * URING_AHEAD_BYTES;
+	return 0;
+}
+
 static int uring_open(struct engine **out, struct transport *t,
 		      const struct transport_options *o, struct error *e)
 {
@@ -45,15 +65,12 @@ static int uring_open(struct engine **out, struct transport *t,
 	g->link_count = engine_links(o);
 	g->wake_fd = -1;
 	g->links = mem_calloc(g->link_count, sizeof(*g->links));
-	g->ahead = mem_aligned(4096, (size_t)g->link_count * URING_AHEAD_BYTES);
-	if (!g->links || !g->ahead) {
+	if (!g->links) {
 		rc = error_errno(e, -ENOMEM, "cannot open the uring engine");
 		goto err;
 	}
-	for (uint32_t i = 0; i < g->link_count; i++) {
+	for (uint32_t i = 0; i < g->link_count; i++)
 		g->links[i].fd = -1;
-		g->links[i].ahead = g->ahead + (size_t)i * URING_AHEAD_BYTES;
-	}
 	g->wake_fd = fault_here() ? -1 : eventfd(0, EFD_CLOEXEC);
 	if (g->wake_fd < 0) {
 		rc = error_errno(e, errno ? -errno : -EMFILE, "cannot open an eventfd");
@@ -62,6 +79,11 @@ static int uring_open(struct engine **out, struct transport *t,
 	rc = uring_setup(&g->ring, 2 * g->link_count + URING_LISTENERS_MAX + 2, &g->disabled, e);
 	if (rc < 0)
 		goto err;
+	rc = open_buffers(g, e);
+	if (rc < 0) {
+		io_uring_queue_exit(&g->ring);
+		goto err;
+	}
 	g->left_ns = clock_ns(g->clock);
 	*out = g;
 	return 0;
@@ -383,6 +405,7 @@ static void uring_close(struct engine *g)
 			close(g->links[i].fd);
 	for (uint32_t i = 0; i < g->listener_count; i++)
 		close(g->listeners[i].fd);
+	uring_buffers_close(&g->buffers, &g->ring);
 	io_uring_queue_exit(&g->ring);
 	uring_free(g);
 }

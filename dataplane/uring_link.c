@@ -2,7 +2,8 @@
  * flight, since overlapping ones may reorder.  A receive has two targets: what is
  * left of the payload under way lands straight in its arena slot, and whatever
  * follows is read ahead into a buffer, so that a small message, or many, cost one
- * receive.
+ * receive.  A sealed link has nothing to land before it is decrypted: it reads into
+ * buffers that all links share.
  */
 #include "dataplane/uring_link.h"
 
@@ -118,7 +119,9 @@ void link_receive(struct engine *g, struct tcp_link *l)
 		return;
 	l->direct_bytes = lane_room(l->link.lane, &at);
 	sqe = uring_prepare(g);
-	if (l->direct_bytes == 0) {
+	if (g->buffers.ring) {
+		uring_buffers_receive(&g->buffers, sqe, l->fd);
+	} else if (l->direct_bytes == 0) {
 		io_uring_prep_recv(sqe, l->fd, l->ahead, URING_AHEAD_BYTES, 0);
 	} else {
 		l->receive_parts[0] = (struct iovec){ at, l->direct_bytes };
@@ -204,24 +207,28 @@ void link_connected(struct engine *g, struct tcp_link *l, int result)
 
 void link_received(struct engine *g, struct tcp_link *l, int result, unsigned flags)
 {
+	const uint8_t *shared = uring_buffers_get(&g->buffers, flags);
 	size_t direct, bytes = result > 0 ? (size_t)result : 0;
 
 	l->receiving = false;
 	l->more = flags & IORING_CQE_F_SOCK_NONEMPTY;
-	if (l->finishing)
+	if (l->finishing) {
+		uring_buffers_put(&g->buffers, flags);
 		return;
+	}
 	if (bytes > 0) {
-		direct = MIN(bytes, l->direct_bytes);
+		direct = shared ? 0 : MIN(bytes, l->direct_bytes);
 		if (direct)
 			lane_landed(l->link.lane, direct);
 		if (bytes > direct)
-			lane_bytes(l->link.lane, l->ahead, bytes - direct);
+			lane_bytes(l->link.lane, shared ? shared : l->ahead, bytes - direct);
+		uring_buffers_put(&g->buffers, flags);
 	} else if (result == 0) {
 		lane_broken(l->link.lane, -ECONNRESET,
 			    "the connection was closed without a goodbye");
 	} else if (result == -EINVAL && !g->eager) {
 		g->eager = true;
-	} else if (result != -EINTR && result != -EAGAIN) {
+	} else if (result != -EINTR && result != -EAGAIN && result != -ENOBUFS) {
 		lane_broken(l->link.lane, result, error_describe(result));
 	}
 	link_receive(g, l);

@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "dataplane/engine.h"
+#include "dataplane/uring_buffers.h"
 
 enum {
 	URING_LISTENERS_MAX = 4,
@@ -39,7 +40,7 @@ struct tcp_link {
 	size_t direct_bytes;            /* of the receive in flight, into the arena */
 	struct msghdr receive_head, send_head;
 	struct iovec receive_parts[2], send_parts[ENGINE_IOVECS];
-	uint8_t *ahead;
+	uint8_t *ahead;                 /* NULL where shared buffers serve */
 };
 
 struct listener {
@@ -59,7 +60,8 @@ struct engine {
 	pthread_t owner;
 	struct tcp_link *links;
 	uint32_t link_count, used;
-	uint8_t *ahead;
+	struct uring_buffers buffers;   /* of a sealed one, if the kernel has them */
+	uint8_t *ahead;                 /* else every link's own */
 	struct tcp_link *dirty;
 	uint32_t ending;                /* links with finishing set */
 	struct listener listeners[URING_LISTENERS_MAX];

@@ -194,7 +194,7 @@ const char *wire_encoding_name(uint32_t encoding);
  */
 void wire_encode(const struct frame *f, const void *payload, uint8_t out[WIRE_HEADER_BYTES]);
 int wire_decode(const uint8_t in[WIRE_HEADER_BYTES], struct frame *out, struct error *e);
-bool wire_payload_intact(const uint8_t header[WIRE_HEADER_BYTES], const void *payload);
+bool wire_payload_intact(const uint8_t header[WIRE_HEADER_BYTES], uint32_t payload_crc);
 
 /* wire_decode() that also says which check failed, for counting; the message
  * layer adds the kinds from PAYLOAD_CRC on.

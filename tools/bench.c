@@ -3,7 +3,8 @@
 #include "tools/bench.h"
 
 static const struct program *const verbs[] = {
-	&bench_machine, &bench_decode, &bench_prefill, &bench_serve, &bench_swarm, &bench_diary,
+	&bench_machine, &bench_decode, &bench_prefill, &bench_serve, &bench_swarm,
+	&bench_transport, &bench_diary,
 };
 
 static const struct program program = {
@@ -13,8 +14,9 @@ static const struct program program = {
 		"Every figure stands beside what the same machine could do in the same minute: "
 		"hosts drift, so quote ratios from one run.\n\n"
 		"decode and prefill compute in this process; serve drives a gateway that is "
-		"already there; swarm starts one and takes it down again; diary does all of it "
-		"and prints Markdown.",
+		"already there; swarm starts one and takes it down again; transport "
+		"carries messages between two processes; diary does what concerns a model and "
+		"prints Markdown.",
 	.verbs = verbs, .verb_count = ARRAY_LENGTH(verbs),
 };
 

@@ -14,7 +14,7 @@
 #include "dataplane/base/options.h"
 
 extern const struct program bench_machine, bench_decode, bench_prefill, bench_serve, bench_swarm,
-	bench_diary;
+	bench_transport, bench_diary;
 
 /* What this machine can do now: read bandwidth of one and two threads, copying. */
 int bench_machine_measure(json_t **out, struct error *e);
