@@ -30,7 +30,7 @@ static const struct {
 			   COMMON_FLAGS | SIZE_FLAGS, true, true, false, true, true },
 	[PACKET_GRANT] = { "grant", 0, 0, COMMON_FLAGS, true, true, true, true, false },
 	[PACKET_PROBE] = { "probe", 0, PACKET_SEGMENT_BYTES_MAX, COMMON_FLAGS,
-			   true, false, false, false, false },
+			   true, false, true, false, false },
 	[PACKET_CLOSE] = { "close", 0, 0, PACKET_PHASE, false, true, false, false, false },
 };
 
@@ -103,6 +103,9 @@ static bool fields_agree(const struct packet *p)
 		       p->segments > 0 && p->segments <= SEGMENTS_MAX;
 	case PACKET_GRANT:
 		return p->segment > 0 && p->segment <= p->segments;
+	case PACKET_PROBE:
+		return p->segment < PACKET_SIZES &&
+		       p->payload_bytes == packet_segment_bytes[p->segment];
 	default:
 		return true;
 	}

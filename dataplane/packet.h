@@ -17,7 +17,7 @@
  *   RTS     id       0        total     *     struct packet_rts
  *   GRANT   id       end      total     0     none: segments below `end` may be sent
  *   ACK     0        0        0         0     struct packet_ack, words
- *   PROBE   0        0        0         0     zeros up to the size that is tried
+ *   PROBE   0        row      0         0     zeros: as many as a segment of that row
  *   CLOSE   reason   0        0         0     none
  *
  * `back` * : the message must not be delivered before message id - back; 0: there
@@ -25,7 +25,7 @@
  * so it knows when it sent the one that an ACK answers.
  *
  * Adding a packet type: a number here, a row in packet_types[] (packet.c), a case
- * in flows_take() (flows.c), seeds in tests/fuzz/packet_fuzz.c.
+ * in flow_receive() (flow_receive.c), seeds in tests/fuzz/packet_fuzz.c.
  *
  * Threads    Pure functions; safe anywhere.
  * Ownership  None.
@@ -98,7 +98,7 @@ static_assert(sizeof(struct packet_rts) == 8, "the wire format is frozen");
  */
 struct packet_ack {
 	le64 largest;
-	le32 hold_us;               /* from the arrival of `largest` to this ACK */
+	le32 hold_us;               /* since the newest arrived that wants an ACK */
 	le32 ce;                    /* packets so far that a switch marked */
 	le32 done;                  /* every message below was handed to the program */
 	uint8_t ack_words, done_words;

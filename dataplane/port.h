@@ -10,8 +10,8 @@
  *
  * Threads    A port belongs to one thread.
  * Ownership  lend() lends a buffer, send() takes it.  receive() lends datagrams,
- *            release() gives them back; a port has room for PORT_BURST lent ones
- *            each way, so give back before asking again.
+ *            release() gives back either kind; a port has room for PORT_BURST lent
+ *            ones each way, so give back before asking again.
  * Units      _bytes of datagram: what stands behind the UDP header; _ns.
  * Errors     path(): -errno with a sentence.  lend(): false when there is no
  *            room, try after the next receive().

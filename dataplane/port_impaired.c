@@ -25,6 +25,7 @@ struct impaired {
 	const struct clock *clock;
 	struct impair impair;
 	struct held *all, *free;
+	uint32_t count;                 /* of all */
 	struct held *waiting;           /* by time */
 	uint64_t sequence;
 };
@@ -138,11 +139,19 @@ static uint32_t impaired_receive(struct port *p, struct port_datagram *burst, ui
 	return count;
 }
 
+/* Lent ones are ours, received ones the inner port's. */
 static void impaired_release(struct port *p, struct port_datagram *burst, uint32_t count)
 {
-	struct port *inner = impaired(p)->inner;
+	struct impaired *i = impaired(p);
 
-	inner->ops->release(inner, burst, count);
+	for (uint32_t k = 0; k < count; k++) {
+		struct held *h = burst[k].owner;
+
+		if (h >= i->all && h < i->all + i->count)
+			give_back(i, h);
+		else
+			i->inner->ops->release(i->inner, &burst[k], 1);
+	}
 }
 
 static int impaired_path(struct port *p, const struct address *to, uint32_t *path,
@@ -215,6 +224,7 @@ int port_impaired_open(struct port **out, struct port *inner, const struct impai
 	i->port.ops = &ops;
 	i->inner = inner;
 	i->clock = clock;
+	i->count = held;
 	impair_start(&i->impair, o);
 	for (uint32_t k = 0; k < held; k++)
 		give_back(i, &i->all[k]);

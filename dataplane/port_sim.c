@@ -209,6 +209,11 @@ static bool enqueue(struct port_network *n, struct parcel *parcel, struct sim_po
 	return true;
 }
 
+static bool vanishes(const struct port_network *n, uint32_t length)
+{
+	return n->options.vanish_bytes && length > n->options.vanish_bytes;
+}
+
 static void send_one(struct sim_port *from, const struct port_datagram *d)
 {
 	struct port_network *n = from->network;
@@ -223,7 +228,8 @@ static void send_one(struct sim_port *from, const struct port_datagram *d)
 	parcel->to = d->path;
 	parcel->marked = false;
 	parcel->sequence = n->sequence++;
-	if (!to || n->cut[from->node] >> d->path & 1 || !enqueue(n, parcel, to)) {
+	if (!to || n->cut[from->node] >> d->path & 1 || vanishes(n, d->length) ||
+	    !enqueue(n, parcel, to)) {
 		parcel_put(n, (uint32_t)(parcel - n->parcels));
 		return;
 	}

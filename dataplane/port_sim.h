@@ -24,6 +24,7 @@ struct port_network_options {
 	double bytes_per_ns;            /* of each receiving link; 0: no limit */
 	uint32_t queue_bytes, mark_bytes;
 	uint32_t mtu_bytes;             /* of a datagram */
+	uint32_t vanish_bytes;          /* longer ones are lost all the same; 0: none */
 	uint32_t datagrams;             /* that may be in flight; more are dropped */
 };
 

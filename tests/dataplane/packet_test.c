@@ -51,7 +51,8 @@ TEST(packet_decode__returns_what_was_encoded)
 		{ .type = PACKET_RTS, .flags = 3 << PACKET_SIZE_SHIFT, .payload_bytes = 8,
 		  .message = 9, .segments = 200000, .back = 4 },
 		{ .type = PACKET_GRANT, .message = 9, .segment = 100, .segments = 200000 },
-		{ .type = PACKET_PROBE, .flags = PACKET_ACK_NOW, .payload_bytes = 8192 },
+		{ .type = PACKET_PROBE, .flags = PACKET_ACK_NOW, .segment = 3,
+		  .payload_bytes = 8192 },
 		{ .type = PACKET_CLOSE, .message = 4 },
 	};
 	struct packet out;

@@ -37,7 +37,7 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 		{ .type = PACKET_ACK, .payload_bytes = 40 },
 		{ .type = PACKET_RTS, .payload_bytes = 8, .segments = 60 },
 		{ .type = PACKET_GRANT, .segment = 5, .segments = 60 },
-		{ .type = PACKET_PROBE, .payload_bytes = 100 },
+		{ .type = PACKET_PROBE, .segment = 1, .payload_bytes = 1344 },
 		{ .type = PACKET_CLOSE, .message = 1 },
 	};
 	struct packet_state s = { .largest = 70, .ack_words = 1, .done_words = 1, .ack = { 64 } };

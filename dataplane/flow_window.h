@@ -1,0 +1,51 @@
+/* flow_window.h - how many packets may be on the way, and how fast they leave.
+ *
+ * After Swift: the round trip less what the receiver held it, against a target; a
+ * packet more per round trip below it, a cut in proportion above it, at most once
+ * per round trip and never below half.  The target is the least round trip seen
+ * lately and some queueing, more of it for small windows, so that many flows share
+ * a link fairly.  A window below one packet is a pause between packets.
+ *
+ * Threads    A window belongs to its flow's thread.
+ * Ownership  Plain storage.
+ * Units      _ns; packets.
+ * Errors     None.
+ */
+#ifndef PETALS_DATAPLANE_FLOW_WINDOW_H
+#define PETALS_DATAPLANE_FLOW_WINDOW_H
+
+#include "dataplane/base/types.h"
+
+struct flow_window {
+	uint64_t target_ns;             /* of queueing, from the options */
+	double most;
+
+	double packets;
+	bool slow_start;
+	uint64_t srtt_ns, var_ns;       /* 0: not measured */
+	uint64_t least_ns;              /* round trip, of this and the last period */
+	uint64_t least_before_ns, least_since_ns;
+	uint64_t cut_ns;                /* when it was last made smaller */
+	double before_timeout;          /* for undo; 0: nothing to undo */
+	uint64_t pace_ns;               /* the next packet may leave */
+};
+
+void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most);
+
+/* A round trip was measured. */
+void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t now_ns);
+/* Packets were acknowledged by an ACK that measured rtt_ns (0: it could not); this
+ * part of them had met a congested switch.
+ */
+void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, double marked,
+		       uint64_t now_ns);
+void flow_window_lost(struct flow_window *w, uint64_t now_ns);
+void flow_window_timeout(struct flow_window *w, uint64_t now_ns);
+void flow_window_undo(struct flow_window *w);            /* the timeout was spurious */
+
+/* When the next packet may leave; UINT64_MAX: only an acknowledgement helps. */
+uint64_t flow_window_when(const struct flow_window *w, uint32_t in_flight);
+void flow_window_sent(struct flow_window *w, uint64_t now_ns);
+uint64_t flow_window_rto(const struct flow_window *w, uint64_t least_ns);
+
+#endif
