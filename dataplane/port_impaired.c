@@ -16,7 +16,7 @@ struct held {
 	uint64_t due_ns, sequence;
 	uint32_t path, length;
 	struct held *next;
-	uint8_t bytes[LONGEST_BYTES];
+	uint8_t *bytes;                 /* LONGEST_BYTES */
 };
 
 struct impaired {
@@ -25,6 +25,7 @@ struct impaired {
 	const struct clock *clock;
 	struct impair impair;
 	struct held *all, *free;
+	uint8_t *memory;                /* of all */
 	uint32_t count;                 /* of all */
 	struct held *waiting;           /* by time */
 	uint64_t sequence;
@@ -198,6 +199,7 @@ static void impaired_close(struct port *p)
 
 	port_close(i->inner);
 	mem_free(i->all);
+	mem_free(i->memory);
 	mem_free(i);
 }
 
@@ -217,7 +219,10 @@ int port_impaired_open(struct port **out, struct port *inner, const struct impai
 	if (!i)
 		return -ENOMEM;
 	i->all = mem_calloc(held, sizeof(*i->all));
-	if (!i->all) {
+	i->memory = mem_alloc((size_t)held * LONGEST_BYTES);
+	if (!i->all || !i->memory) {
+		mem_free(i->all);
+		mem_free(i->memory);
 		mem_free(i);
 		return -ENOMEM;
 	}
@@ -226,8 +231,10 @@ int port_impaired_open(struct port **out, struct port *inner, const struct impai
 	i->clock = clock;
 	i->count = held;
 	impair_start(&i->impair, o);
-	for (uint32_t k = 0; k < held; k++)
+	for (uint32_t k = 0; k < held; k++) {
+		i->all[k].bytes = i->memory + (size_t)k * LONGEST_BYTES;
 		give_back(i, &i->all[k]);
+	}
 	*out = &i->port;
 	return 0;
 }

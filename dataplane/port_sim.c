@@ -12,7 +12,7 @@ enum { NO_INDEX = UINT32_MAX };
 /* In flight or lent. */
 struct parcel {
 	uint64_t due_ns, sequence;
-	uint32_t length, to;
+	uint32_t length;
 	bool marked;
 	uint32_t next;                  /* free list */
 };
@@ -22,6 +22,7 @@ struct sim_port {
 	struct port_network *network;
 	uint32_t node;
 	uint64_t link_free_ns;          /* when its queue will be empty */
+	uint32_t *heap, heap_count;     /* of parcels on their way to it, by time */
 };
 
 struct port_network {
@@ -31,10 +32,8 @@ struct port_network {
 	uint64_t cut[PORT_NETWORK_NODES];       /* bit per node that hears nothing */
 	struct parcel *parcels;
 	uint8_t *memory;                /* mtu_bytes for each */
-	uint32_t *heap, heap_count, free;
+	uint32_t free, in_flight;
 	uint64_t sequence;
-	void (*saw)(void *ctx, uint32_t from, const uint8_t *bytes, uint32_t length);
-	void *saw_ctx;
 };
 
 static struct sim_port *sim_port(struct port *p)
@@ -53,9 +52,8 @@ int port_network_open(struct port_network **out, const struct port_network_optio
 	n->options = *o;
 	n->clock = clock;
 	n->parcels = mem_calloc(o->datagrams, sizeof(*n->parcels));
-	n->heap = mem_calloc(o->datagrams, sizeof(*n->heap));
 	n->memory = mem_alloc((size_t)o->datagrams * o->mtu_bytes);
-	if (!n->parcels || !n->heap || !n->memory) {
+	if (!n->parcels || !n->memory) {
 		port_network_close(n);
 		return -ENOMEM;
 	}
@@ -73,7 +71,6 @@ void port_network_close(struct port_network *n)
 	for (uint32_t i = 0; i < PORT_NETWORK_NODES; i++)
 		assert(!n->ports[i]);
 	mem_free(n->parcels);
-	mem_free(n->heap);
 	mem_free(n->memory);
 	mem_free(n);
 }
@@ -105,54 +102,48 @@ static bool earlier(const struct port_network *n, uint32_t a, uint32_t b)
 	return pa->due_ns != pb->due_ns ? pa->due_ns < pb->due_ns : pa->sequence < pb->sequence;
 }
 
-static void heap_push(struct port_network *n, uint32_t index)
+static void heap_push(struct sim_port *s, uint32_t index)
 {
-	uint32_t i = n->heap_count++;
+	uint32_t i = s->heap_count++;
 
-	for (; i > 0 && earlier(n, index, n->heap[(i - 1) / 2]); i = (i - 1) / 2)
-		n->heap[i] = n->heap[(i - 1) / 2];
-	n->heap[i] = index;
+	for (; i > 0 && earlier(s->network, index, s->heap[(i - 1) / 2]); i = (i - 1) / 2)
+		s->heap[i] = s->heap[(i - 1) / 2];
+	s->heap[i] = index;
+	s->network->in_flight++;
 }
 
-/* Takes the entry at `hole` out. */
-static void heap_remove(struct port_network *n, uint32_t hole)
+static uint32_t heap_pop(struct sim_port *s)
 {
-	uint32_t last = n->heap[--n->heap_count], child;
+	uint32_t first = s->heap[0], last = s->heap[--s->heap_count], hole = 0, child;
 
-	if (hole == n->heap_count)
-		return;
-	for (; hole > 0 && earlier(n, last, n->heap[(hole - 1) / 2]); hole = (hole - 1) / 2)
-		n->heap[hole] = n->heap[(hole - 1) / 2];
-	for (; (child = 2 * hole + 1) < n->heap_count; hole = child) {
-		if (child + 1 < n->heap_count && earlier(n, n->heap[child + 1], n->heap[child]))
+	for (; (child = 2 * hole + 1) < s->heap_count; hole = child) {
+		if (child + 1 < s->heap_count &&
+		    earlier(s->network, s->heap[child + 1], s->heap[child]))
 			child++;
-		if (!earlier(n, n->heap[child], last))
+		if (!earlier(s->network, s->heap[child], last))
 			break;
-		n->heap[hole] = n->heap[child];
+		s->heap[hole] = s->heap[child];
 	}
-	n->heap[hole] = last;
+	s->heap[hole] = last;
+	s->network->in_flight--;
+	return first;
 }
 
-uint64_t port_network_next(const struct port_network *n)
+uint64_t port_sim_next(const struct port *p)
 {
-	return n->heap_count ? n->parcels[n->heap[0]].due_ns : UINT64_MAX;
+	const struct sim_port *s = CONTAINER_OF(p, const struct sim_port, port);
+
+	return s->heap_count ? s->network->parcels[s->heap[0]].due_ns : UINT64_MAX;
 }
 
 uint32_t port_network_in_flight(const struct port_network *n)
 {
-	return n->heap_count;
+	return n->in_flight;
 }
 
 void port_network_cut(struct port_network *n, uint32_t a, uint32_t b, bool cut)
 {
 	n->cut[a] = cut ? n->cut[a] | 1ull << b : n->cut[a] & ~(1ull << b);
-}
-
-void port_network_watch(struct port_network *n, void (*saw)(void *ctx, uint32_t from,
-			const uint8_t *bytes, uint32_t length), void *ctx)
-{
-	n->saw = saw;
-	n->saw_ctx = ctx;
 }
 
 static int sim_path(struct port *p, const struct address *to, uint32_t *path, struct error *e)
@@ -222,10 +213,7 @@ static void send_one(struct sim_port *from, const struct port_datagram *d)
 
 	from->port.statistics.sent++;
 	from->port.statistics.sent_bytes += d->length;
-	if (n->saw)
-		n->saw(n->saw_ctx, from->node, d->bytes, d->length);
 	parcel->length = d->length;
-	parcel->to = d->path;
 	parcel->marked = false;
 	parcel->sequence = n->sequence++;
 	if (!to || n->cut[from->node] >> d->path & 1 || vanishes(n, d->length) ||
@@ -233,7 +221,7 @@ static void send_one(struct sim_port *from, const struct port_datagram *d)
 		parcel_put(n, (uint32_t)(parcel - n->parcels));
 		return;
 	}
-	heap_push(n, (uint32_t)(parcel - n->parcels));
+	heap_push(to, (uint32_t)(parcel - n->parcels));
 }
 
 static void sim_send(struct port *p, struct port_datagram *burst, uint32_t count)
@@ -242,37 +230,15 @@ static void sim_send(struct port *p, struct port_datagram *burst, uint32_t count
 		send_one(sim_port(p), &burst[i]);
 }
 
-/* The due one of this port that comes first, or NO_INDEX.  What is due to others
- * stands between, so the heap's due part is searched.
- */
-static uint32_t find_due(const struct port_network *n, uint32_t node, uint64_t now_ns, uint32_t at)
-{
-	uint32_t best = NO_INDEX, found;
-
-	if (at >= n->heap_count || n->parcels[n->heap[at]].due_ns > now_ns)
-		return NO_INDEX;
-	if (n->parcels[n->heap[at]].to == node)
-		return at;
-	for (uint32_t child = 2 * at + 1; child <= 2 * at + 2; child++) {
-		found = find_due(n, node, now_ns, child);
-		if (found != NO_INDEX &&
-		    (best == NO_INDEX || earlier(n, n->heap[found], n->heap[best])))
-			best = found;
-	}
-	return best;
-}
-
 static uint32_t sim_receive(struct port *p, struct port_datagram *burst, uint32_t most)
 {
 	struct sim_port *s = sim_port(p);
 	struct port_network *n = s->network;
 	uint64_t now_ns = clock_ns(n->clock);
-	uint32_t count = 0, at;
+	uint32_t count = 0, index;
 
-	for (; count < most && (at = find_due(n, s->node, now_ns, 0)) != NO_INDEX; count++) {
-		uint32_t index = n->heap[at];
-
-		heap_remove(n, at);
+	for (; count < most && port_sim_next(p) <= now_ns; count++) {
+		index = heap_pop(s);
 		burst[count] = (struct port_datagram){
 			.bytes = parcel_bytes(n, index), .length = n->parcels[index].length,
 			.marked = n->parcels[index].marked, .owner = &n->parcels[index],
@@ -293,7 +259,7 @@ static void sim_release(struct port *p, struct port_datagram *burst, uint32_t co
 
 static uint64_t sim_rest(struct port *p, int *descriptor)
 {
-	uint64_t next_ns = port_network_next(sim_port(p)->network);
+	uint64_t next_ns = port_sim_next(p);
 	uint64_t now_ns = clock_ns(sim_port(p)->network->clock);
 
 	*descriptor = -1;
@@ -306,18 +272,10 @@ static void sim_close(struct port *p)
 	struct sim_port *s = sim_port(p);
 	struct port_network *n = s->network;
 
-	for (uint32_t at = 0; at < n->heap_count; ) {
-		uint32_t index = n->heap[at];
-
-		if (n->parcels[index].to != s->node) {
-			at++;
-			continue;
-		}
-		heap_remove(n, at);
-		parcel_put(n, index);
-		at = 0;
-	}
+	while (s->heap_count > 0)
+		parcel_put(n, heap_pop(s));
 	n->ports[s->node] = NULL;
+	mem_free(s->heap);
 	mem_free(s);
 }
 
@@ -338,6 +296,11 @@ int port_sim_open(struct port **out, struct port_network *n, uint32_t node)
 	s = mem_calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	s->heap = mem_calloc(n->options.datagrams, sizeof(*s->heap));
+	if (!s->heap) {
+		mem_free(s);
+		return -ENOMEM;
+	}
 	s->port.ops = &ops;
 	s->network = n;
 	s->node = node;

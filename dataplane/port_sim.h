@@ -35,13 +35,10 @@ int port_network_open(struct port_network **out, const struct port_network_optio
 void port_network_close(struct port_network *n);           /* NULL is fine */
 int port_sim_open(struct port **out, struct port_network *n, uint32_t node);
 
-/* When the next datagram arrives anywhere; UINT64_MAX: none is in flight. */
-uint64_t port_network_next(const struct port_network *n);
+/* When the next datagram arrives here; UINT64_MAX: none is on its way. */
+uint64_t port_sim_next(const struct port *p);
 uint32_t port_network_in_flight(const struct port_network *n);
 /* Nothing passes from a to b until joined again. */
 void port_network_cut(struct port_network *n, uint32_t a, uint32_t b, bool cut);
-/* Sees every datagram that is sent: tests. */
-void port_network_watch(struct port_network *n, void (*saw)(void *ctx, uint32_t from,
-			const uint8_t *bytes, uint32_t length), void *ctx);
 
 #endif

@@ -89,7 +89,7 @@ TEST(port_sim__delivers)
 	CHECK_EQ(n.b->ops->rest(n.b, &descriptor), UINT64_MAX);
 	CHECK(say(&n, 1, 10));
 	CHECK(say(&n, 2, MTU));
-	CHECK_EQ(port_network_next(n.network), 1500);
+	CHECK_EQ(port_sim_next(n.b), 1500);
 	CHECK_EQ(n.b->ops->rest(n.b, &descriptor), 500);
 	CHECK_EQ(descriptor, -1);
 	CHECK_EQ(hear(&n, 1499), -1);

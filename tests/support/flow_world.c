@@ -191,13 +191,12 @@ static void open_node(struct flow_world *w, uint32_t node, const struct impair_o
 {
 	struct impair_options mine = { 0 };
 	struct flow_node *n = &w->nodes[node];
-	struct port *port;
 
-	CHECK_EQ(port_sim_open(&port, w->network, node), 0);
+	CHECK_EQ(port_sim_open(&n->sim, w->network, node), 0);
 	if (bad)
 		mine = *bad;
 	mine.seed = random_u64(&w->random);
-	CHECK_EQ(port_impaired_open(&n->impaired, port, &mine, &w->clock.clock, HELD), 0);
+	CHECK_EQ(port_impaired_open(&n->impaired, n->sim, &mine, &w->clock.clock, HELD), 0);
 	n->port = watch_open(w, n->impaired);
 	CHECK_EQ(flows_open(&n->flows, n->port, &w->options), 0);
 	for (uint32_t other = 0; other < FLOW_WORLD_NODES; other++) {
@@ -426,12 +425,13 @@ static uint64_t node_due(const struct flow_world *w, const struct flow_node *n)
 
 	if (n->frozen_until_ns > w->clock.now_ns)
 		return n->frozen_until_ns;
+	due_ns = MIN(due_ns, port_sim_next(n->sim));
 	return MIN(due_ns, flows_deadline(n->flows));
 }
 
 static uint64_t next_due(const struct flow_world *w)
 {
-	uint64_t due_ns = port_network_next(w->network), mine_ns;
+	uint64_t due_ns = UINT64_MAX, mine_ns;
 
 	for (uint32_t i = 0; i < w->node_count; i++) {
 		mine_ns = node_due(w, &w->nodes[i]);

@@ -49,7 +49,7 @@ struct flow_lane {
 };
 
 struct flow_node {
-	struct port *port, *impaired;
+	struct port *port, *impaired, *sim;
 	struct flows *flows;
 	uint64_t frozen_until_ns, frozen_since_ns, gap_ns;
 };
