@@ -136,6 +136,7 @@ int flow_open(struct flow **out, struct flows *fs, const struct flow_options *o,
 	f->options = *o;
 	f->events = *events;
 	f->ctx = ctx;
+	f->options.seal.lossy = true;
 	fs->now_ns = MAX(fs->now_ns, now_ns);
 	if (allocate(f) < 0 || open_keys(f, now_ns) < 0) {
 		error_errno(e, -ENOMEM, "cannot open a flow to %s", o->to.text);

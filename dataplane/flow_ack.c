@@ -210,6 +210,7 @@ static void acked(struct flow *f, uint64_t number)
 
 	s->state = SENT_NONE;
 	bit_clear(f->pending, number % SENT_PACKETS);
+	seal_acknowledged(f->out, number);
 	if (number >= f->newest_acked) {
 		f->newest_acked = number + 1;
 		f->newest_att = was.att;

@@ -30,7 +30,8 @@ struct seal {
 	uint64_t bytes;                 /* sent in it */
 	uint64_t number;                /* sending: of the next ticket */
 	bool ticket_out;                /* ... number - 1 was given and not used */
-	uint64_t first;                 /* receiving: least number verified in current */
+	bool followed;                  /* ... the receiver opened one of current */
+	uint64_t first;                 /* of current: sending: given, receiving: verified */
 	struct phase *working;          /* of the record in progress; NULL: none */
 	uint64_t working_number;
 };
@@ -159,17 +160,30 @@ static void step(struct seal *s, uint64_t now_ns)
 	(void)make_next(s);
 }
 
+static bool is_worn(const struct seal *s, size_t bytes, uint64_t now_ns)
+{
+	return s->bytes + bytes > s->policy.rekey_bytes ||
+	       now_ns - s->stepped_ns >= s->policy.rekey_ns;
+}
+
+void seal_acknowledged(struct seal *s, uint64_t number)
+{
+	assert(s->side == SEAL_SENDS && number < s->number);
+	s->followed = s->followed || number >= s->first;
+}
+
 int seal_reserve(struct seal *s, size_t bytes, uint64_t now_ns, struct seal_ticket *out)
 {
 	int rc;
 
 	assert(s->side == SEAL_SENDS && !s->working);
-	if (s->bytes + bytes > s->policy.rekey_bytes ||
-	    now_ns - s->stepped_ns >= s->policy.rekey_ns) {
+	if (is_worn(s, bytes, now_ns) && (s->followed || !s->policy.lossy)) {
 		rc = s->next->ready ? 0 : make_next(s);
 		if (rc < 0)
 			return rc;
 		step(s, now_ns);
+		s->first = s->number;
+		s->followed = false;
 	}
 	s->bytes += bytes;
 	s->ticket_out = true;

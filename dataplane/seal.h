@@ -11,7 +11,9 @@
  *
  * A record's 32-byte header is authenticated with it and tells the receiver its
  * number and the phase bit (the parity of the phase).  The sender moves on to the
- * next phase after rekey_bytes or rekey_ns.  The receiver follows when a record
+ * next phase after rekey_bytes or rekey_ns; where records may be lost, not before one
+ * of the present phase was acknowledged, so that the receiver is never two phases
+ * behind.  The receiver follows when a record
  * verifies under the next key, and keeps the old one for keep_ns.  Phases:
  *
  *   previous  <- keep_ns after the step, for numbers below the first of current
@@ -45,6 +47,7 @@ struct seal_policy {
 	const struct gcm_ops *gcm;
 	uint64_t rekey_bytes, rekey_ns;
 	uint64_t keep_ns;
+	bool lossy;                     /* a step waits for seal_acknowledged() */
 };
 
 struct seal_ticket {                    /* what a record's header has to say */
@@ -70,6 +73,9 @@ void seal_encrypt(struct seal *s, const struct seal_ticket *t, const void *heade
 void seal_begin(struct seal *s, const struct seal_ticket *t, const void *header);
 void seal_update(struct seal *s, const void *in, size_t bytes, void *out);
 void seal_end(struct seal *s, uint8_t tag[SEAL_TAG_BYTES]);
+
+/* The receiver opened the record of this number. */
+void seal_acknowledged(struct seal *s, uint64_t number);
 
 /* Receiving: seal_begin() and seal_update() as well, then seal_verify(). */
 bool seal_decrypt(struct seal *s, const struct seal_ticket *t, const void *header,

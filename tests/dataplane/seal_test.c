@@ -260,6 +260,31 @@ TEST(seal__rekeys_by_time)
 	pair_close(&p);
 }
 
+/* Goal: where records may be lost, a worn key serves on until the receiver is known to
+ * have it.
+ */
+TEST(seal__lossy_sender_waits_for_the_receiver)
+{
+	struct pair p = pair_open(TEXT_BYTES);
+
+	seal_close(p.out);
+	p.policy.lossy = true;
+	p.out = opened(SEAL_SENDS, &p.policy);
+	for (int i = 0; i < 5; i++)
+		sealed(p.out, 0);
+	CHECK_EQ(seal_phase(p.out), 0);
+	seal_acknowledged(p.out, 2);
+	sealed(p.out, 0);
+	CHECK_EQ(seal_phase(p.out), 1);
+	seal_acknowledged(p.out, 4);             /* of the phase before */
+	sealed(p.out, 0);
+	CHECK_EQ(seal_phase(p.out), 1);
+	seal_acknowledged(p.out, 5);
+	sealed(p.out, 0);
+	CHECK_EQ(seal_phase(p.out), 2);
+	pair_close(&p);
+}
+
 #ifdef PETALS_FAULTS
 /* Goal: whichever call fails, open gives everything back; a step that could not
  * make the key after next is no failure until that key is needed.
