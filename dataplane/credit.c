@@ -60,3 +60,16 @@ uint8_t credit_tell(struct credit *c)
 	c->allowance += told;
 	return told;
 }
+
+void credit_untell(struct credit *c, uint8_t told)
+{
+	assert(c->allowance >= told);
+	c->allowance -= told;
+	c->owed += told;
+}
+
+void credit_unarrived(struct credit *c)
+{
+	assert(c->allowance + c->owed < c->granted_by_us);
+	c->allowance++;
+}

@@ -39,5 +39,7 @@ void credit_owe(struct credit *c);
 /* Worth a message of its own: half the grant, or the sender has nothing left. */
 bool credit_is_due(const struct credit *c);
 uint8_t credit_tell(struct credit *c);                  /* for a credit field */
+void credit_untell(struct credit *c, uint8_t told);     /* it never arrived */
+void credit_unarrived(struct credit *c);                /* neither did the message */
 
 #endif

@@ -60,6 +60,10 @@ struct engine_ops {
 	uint64_t (*wait)(struct engine *g, uint64_t timeout_ns);
 	void (*deliver)(struct engine *g);
 	void (*wake)(struct engine *g);
+	/* The next wait() ends when the descriptor becomes readable, too.  NULL: this
+	 * engine's waits are not sleeps.
+	 */
+	void (*watch)(struct engine *g, int descriptor);
 };
 
 extern const struct engine_ops engine_uring, engine_sim;

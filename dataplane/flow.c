@@ -201,9 +201,9 @@ void flow_stop(struct flow *f)
 	incoming_drop(f);
 }
 
-void flow_completed(const struct flow *f, struct flow_completed *out)
+void flow_completed(const struct flow *f, struct wire_completed *out)
 {
-	*out = (struct flow_completed){ .done = le32_of(f->done) };
+	*out = (struct wire_completed){ .done = le32_of(f->done) };
 	for (uint32_t i = 0; i < f->done_end - f->done; i++) {
 		const struct incoming *m = &f->incoming[(f->done + i) % FLOW_MESSAGES];
 
@@ -212,14 +212,14 @@ void flow_completed(const struct flow *f, struct flow_completed *out)
 	}
 }
 
-static bool is_completed(const struct flow_completed *c, uint32_t id)
+static bool is_completed(const struct wire_completed *c, uint32_t id)
 {
 	uint32_t i = id - le32_get(c->done);
 
 	return (int32_t)i < 0 || (i < FLOW_MESSAGES && le64_get(c->later[i / 64]) >> i % 64 & 1);
 }
 
-int flow_settle(struct flow *f, const struct flow_completed *theirs,
+int flow_settle(struct flow *f, const struct wire_completed *theirs,
 		void (*unsent)(void *ctx, void *owner))
 {
 	uint32_t first = f->out_first, next = f->out_next;

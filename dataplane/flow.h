@@ -92,6 +92,9 @@ struct flow_events {
 	void (*broken)(void *ctx, enum flow_end why);
 };
 
+static_assert(sizeof(((struct wire_completed *)0)->later) * 8 == FLOW_MESSAGES,
+	      "a bit for each message on the way");
+
 struct flows_options {
 	uint32_t flows_max;
 	uint64_t grant_bytes;           /* granted and not here yet, all flows together */
@@ -112,14 +115,6 @@ struct flow_options {
 	uint32_t large_messages;        /* above WIRE_SMALL_BYTES at once, each way */
 	struct seal_policy seal;
 };
-
-/* Which of the messages to us were handed on; travels by another lane. */
-struct flow_completed {
-	le32 done;                      /* every one below */
-	le32 reserved;
-	le64 later[FLOW_MESSAGES / 64]; /* bit b of word i: message done + 64 i + b */
-};
-static_assert(sizeof(struct flow_completed) == 40, "the wire format is frozen");
 
 struct flow_info {
 	bool open;
@@ -159,13 +154,13 @@ bool flow_may_send(const struct flow *f, uint32_t payload_bytes);
 /* Falling back to another lane, at both ends:
  *   1  flow_stop()       nothing more is sent or handed on; what was arriving is
  *                        unlanded
- *   2  flow_completed()  to be told to the other side
+ *   2  flow_completed()  to be told to the other side, by another lane
  *   3  flow_settle()     with what it told: acked() for what it has, then unsent()
  *                        for each other message in the order they were sent
  */
 void flow_stop(struct flow *f);
-void flow_completed(const struct flow *f, struct flow_completed *out);
-int flow_settle(struct flow *f, const struct flow_completed *theirs,
+void flow_completed(const struct flow *f, struct wire_completed *out);
+int flow_settle(struct flow *f, const struct wire_completed *theirs,
 		void (*unsent)(void *ctx, void *owner));
 
 #endif

@@ -79,10 +79,9 @@ static bool check_order(struct lane *l)
 	return false;
 }
 
-static bool take_returned_credit(struct lane *l)
+bool inbound_credit(struct peer *p, struct lane *l, const struct frame *f)
 {
-	struct peer *p = l->peer;
-	const uint8_t told[CREDIT_SIZES] = { l->frame.credit_small, l->frame.credit_large };
+	const uint8_t told[CREDIT_SIZES] = { f->credit_small, f->credit_large };
 
 	for (int i = 0; i < CREDIT_SIZES; i++) {
 		if (told[i] == 0)
@@ -98,39 +97,79 @@ static bool take_returned_credit(struct lane *l)
 	return true;
 }
 
-/* A slot of the size the message belongs to, if its sender may use one. */
-static bool find_landing(struct lane *l)
+static enum credit_size credit_of(enum wire_type type, uint32_t bytes)
 {
-	struct transport *t = l->transport;
-	struct peer *p = l->peer;
-	uint32_t bytes = l->frame.payload_bytes;
-	enum credit_size size = wire_types[l->frame.type].free ? CREDIT_NONE :
-				bytes <= WIRE_SMALL_BYTES ? CREDIT_SMALL : CREDIT_LARGE;
-	char reason[ERROR_TEXT_BYTES];
+	if (wire_types[type].free)
+		return CREDIT_NONE;
+	return bytes <= WIRE_SMALL_BYTES ? CREDIT_SMALL : CREDIT_LARGE;
+}
+
+/* A slot, if the sender may use one of that size; NULL with a sentence. */
+static struct envelope *take_slot(struct peer *p, enum credit_size size, uint32_t bytes,
+				  enum wire_fault *fault, struct error *why)
+{
+	struct transport *t = p->transport;
+	struct envelope *e;
 
 	if (size == CREDIT_LARGE && bytes > t->options.large_bytes) {
-		snprintf(reason, sizeof(reason),
-			 "payload_bytes: %u where our slots take %u", bytes,
-			 MAX(t->options.large_bytes, (uint32_t)WIRE_SMALL_BYTES));
-		lane_fault(l, WIRE_FAULT_BOUNDS, reason);
+		*fault = WIRE_FAULT_BOUNDS;
+		error_set(why, -EPROTO, "payload_bytes: %u where our slots take %u", bytes,
+			  MAX(t->options.large_bytes, (uint32_t)WIRE_SMALL_BYTES));
+		return NULL;
+	}
+	if (size == CREDIT_NONE && p->free_held >= FREE_PER_PEER) {
+		*fault = WIRE_FAULT_FLOOD;
+		error_set(why, -EPROTO, "type: a flood of messages without credit; %u wait already",
+			  FREE_PER_PEER);
+		return NULL;
+	}
+	if (size != CREDIT_NONE && !credit_arrived(&p->credit[size])) {
+		*fault = WIRE_FAULT_CREDIT;
+		error_set(why, -EPROTO, "payload_bytes: a message without credit; all %u slots are "
+			  "in use", p->credit[size].granted_by_us);
+		return NULL;
+	}
+	e = envelope_get(p, slot_of_credit(size), ARENA_LANDING, bytes);
+	assert(e && "every grant has its slot");
+	e->state = ENVELOPE_ARRIVING;
+	e->credit = size;
+	return e;
+}
+
+static bool find_landing(struct lane *l)
+{
+	uint32_t bytes = l->frame.payload_bytes;
+	enum wire_fault fault;
+	struct error why;
+
+	l->arriving = take_slot(l->peer, credit_of(l->frame.type, bytes), bytes, &fault, &why);
+	if (!l->arriving) {
+		lane_fault(l, fault, why.text);
 		return false;
 	}
-	if (size == CREDIT_NONE ? p->free_held >= FREE_PER_PEER :
-				  !credit_arrived(&p->credit[size])) {
-		snprintf(reason, sizeof(reason), size == CREDIT_NONE ?
-			 "type: a flood of %s messages; %u wait already" :
-			 "payload_bytes: a %s message without credit; all %u slots are in use",
-			 wire_types[l->frame.type].name, size == CREDIT_NONE ? FREE_PER_PEER :
-			 p->credit[size].granted_by_us);
-		lane_fault(l, size == CREDIT_NONE ? WIRE_FAULT_FLOOD : WIRE_FAULT_CREDIT, reason);
-		return false;
-	}
-	l->arriving = envelope_get(p, slot_of_credit(size), ARENA_LANDING, bytes);
-	assert(l->arriving && "every grant has its slot");
-	l->arriving->state = ENVELOPE_ARRIVING;
-	l->arriving->credit = size;
 	l->into = l->arriving->message.payload;
 	return true;
+}
+
+struct envelope *inbound_land(struct peer *p, uint32_t bytes, const uint8_t *header)
+{
+	enum credit_size size = bytes <= WIRE_SMALL_BYTES ? CREDIT_SMALL : CREDIT_LARGE;
+	enum wire_fault fault;
+	struct frame f;
+	struct error why;
+
+	if (header && wire_inspect(header, &f, NULL) == WIRE_FAULT_NONE)
+		size = credit_of(f.type, bytes);
+	if (size == CREDIT_NONE && bytes > FREE_BYTES)
+		return NULL;
+	return take_slot(p, size, bytes, &fault, &why);
+}
+
+void inbound_unland(struct envelope *e)
+{
+	if (e->credit != CREDIT_NONE && e->peer->state == PEER_UP)
+		credit_unarrived(&e->peer->credit[e->credit]);
+	envelope_put(e);
 }
 
 /* Decides where the payload goes; false: the peer is lost. */
@@ -143,7 +182,7 @@ static bool begin_message(struct lane *l)
 		lane_fault(l, fault, e.text);
 		return false;
 	}
-	if (!check_order(l) || !take_returned_credit(l))
+	if (!check_order(l) || !inbound_credit(l->peer, l, &l->frame))
 		return false;
 	if (l->frame.type > WIRE_HELLO && l->frame.type != WIRE_GOODBYE)
 		peer_spoke(l->peer);
@@ -155,6 +194,7 @@ static bool begin_message(struct lane *l)
 static void control_message(struct lane *l)
 {
 	struct wire_hello hello;
+	struct wire_path path;
 	char reason[WIRE_REASON_BYTES + 1] = "";
 	le64 stamp;
 
@@ -172,6 +212,10 @@ static void control_message(struct lane *l)
 		memcpy(&stamp, l->control_in, sizeof(stamp));
 		peer_pong(l->peer, le64_get(stamp));
 		break;
+	case WIRE_PATH:
+		memcpy(&path, l->control_in, sizeof(path));
+		path_heard(l, &path);
+		break;
 	case WIRE_GOODBYE:
 		memcpy(reason, l->control_in, l->frame.payload_bytes);
 		for (char *c = reason; *c; c++)
@@ -187,21 +231,31 @@ static void control_message(struct lane *l)
 	}
 }
 
+void inbound_deliver(struct peer *p, struct envelope *e)
+{
+	struct transport *t = p->transport;
+
+	if (p->state != PEER_UP || e->message.frame.type == WIRE_CREDIT) {
+		inbound_unland(e);
+		return;
+	}
+	e->message.peer = p->id;
+	e->message.arrived_ns = t->now_ns;
+	e->state = ENVELOPE_LENT;
+	if (e->credit == CREDIT_NONE)
+		p->free_held++;
+	peer_credit_due(p);
+	t->fired++;
+	t->events.received(t->ctx, &e->message);
+}
+
 static void deliver_message(struct lane *l)
 {
-	struct transport *t = l->transport;
 	struct envelope *e = l->arriving;
 
 	l->arriving = NULL;
 	e->message.frame = l->frame;
-	e->message.peer = l->peer->id;
-	e->message.arrived_ns = t->now_ns;
-	e->state = ENVELOPE_LENT;
-	if (e->credit == CREDIT_NONE)
-		l->peer->free_held++;
-	peer_credit_due(l->peer);
-	t->fired++;
-	t->events.received(t->ctx, &e->message);
+	inbound_deliver(l->peer, e);
 }
 
 static void end_message(struct lane *l)

@@ -22,6 +22,7 @@
 #include "dataplane/base/map.h"
 #include "dataplane/credit.h"
 #include "dataplane/engine.h"
+#include "dataplane/flow.h"
 #include "dataplane/record.h"
 #include "dataplane/tls.h"
 
@@ -34,11 +35,11 @@ enum {
 	STAGING_BYTES = RECORD_FRAMES_BYTES + 2 * RECORD_PAYLOAD_BYTES + 3 * RECORD_OVERHEAD_BYTES,
 };
 
-/* Messages of the layer's own; each lane has one of each, all but HELLO and GOODBYE
- * travel on a peer's first.
+/* Messages of the layer's own; each lane has one of each, all but HELLO, SWITCH
+ * and GOODBYE travel on a peer's first.
  */
-enum control_kind { CONTROL_HELLO, CONTROL_PING, CONTROL_PONG, CONTROL_CREDIT, CONTROL_GOODBYE,
-		    CONTROLS };
+enum control_kind { CONTROL_HELLO, CONTROL_PING, CONTROL_PONG, CONTROL_CREDIT, CONTROL_PATH,
+		    CONTROL_SWITCH, CONTROL_STOP, CONTROL_GOODBYE, CONTROLS };
 
 enum envelope_state {
 	ENVELOPE_IDLE, ENVELOPE_RESERVED, ENVELOPE_QUEUED, ENVELOPE_IN_FLIGHT,
@@ -58,6 +59,28 @@ struct envelope {
 };
 
 struct queue { struct envelope *head, *tail; };
+
+static inline void queue_push(struct queue *q, struct envelope *e)
+{
+	e->queue_next = NULL;
+	if (q->tail)
+		q->tail->queue_next = e;
+	else
+		q->head = e;
+	q->tail = e;
+}
+
+static inline struct envelope *queue_pop(struct queue *q)
+{
+	struct envelope *e = q->head;
+
+	if (e) {
+		q->head = e->queue_next;
+		if (!q->head)
+			q->tail = NULL;
+	}
+	return e;
+}
 
 /* One of the layer's own messages; its payload does not come from the arena. */
 struct control {
@@ -82,6 +105,8 @@ struct sealing {
 	bool dialing, heard;            /* anything yet */
 	bool alerted;                   /* TLS goes on where records should be */
 	bool out_of_keys;               /* no memory for the next phase's */
+
+	uint8_t flow_sends[SEAL_SECRET_BYTES], flow_receives[SEAL_SECRET_BYTES];
 
 	/* Inbound: the record under way. */
 	struct seal *receives;
@@ -139,6 +164,23 @@ enum peer_state {
 	PEER_CLOSED,                    /* waits for its messages to come back */
 };
 
+enum path_state { PATH_NONE, PATH_OFFERED, PATH_PROBING, PATH_OPEN, PATH_STOPPING };
+
+/* The datagram path of a peer (path.c). */
+struct path {
+	enum path_state state;
+	struct flow *flow;
+	uint32_t epoch, connection_in;
+	uint8_t switches;               /* lanes that have passed theirs, in this epoch */
+	bool opened, broken, acked;     /* events of the flow, for the end of the turn */
+	bool doomed;                    /* to be closed then */
+	const char *why;                /* it broke */
+	uint32_t unacked;               /* messages given to the flow */
+	struct queue held;              /* arrived, to be delivered after the lanes' */
+	struct queue parked, unsent;    /* to be sent, one way or the other */
+	uint64_t opened_att, retry_att, backoff_ns;
+};
+
 struct peer {
 	struct transport *transport;
 	uint32_t id;
@@ -157,6 +199,9 @@ struct peer {
 	uint32_t large_bytes;
 	char name[WIRE_NAME_BYTES];
 	struct principal principal;     /* of a sealed one */
+	uint8_t flow_sends[SEAL_SECRET_BYTES], flow_receives[SEAL_SECRET_BYTES];
+	struct path path;
+	char parting[WIRE_REASON_BYTES];    /* goodbye that waits for the flow's last messages */
 
 	struct credit credit[CREDIT_SIZES];
 	uint32_t held;                  /* envelopes from the arena */
@@ -194,6 +239,9 @@ struct transport {
 	uint32_t last_id;
 
 	uint64_t now_ns, gap_ns;        /* of this turn; all gaps so far */
+	struct flows *flows;            /* NULL: there is no port */
+	bool in_flows;                  /* inside flows_poll(): flows may not be closed */
+	bool datagrams_due;             /* something was given to a flow */
 	uint64_t timer_att;             /* nothing to do before */
 	uint64_t check_att;             /* of what principals may have lost in the meantime */
 	uint64_t identity_generation;
@@ -249,6 +297,7 @@ void peer_refuse(struct peer *p, int code, const char *reason);    /* with a goo
 void peer_leave(struct peer *p, const char *reason);
 void peer_undial(struct peer *p);                 /* not every lane could be dialed */
 void peer_goodbye(struct lane *l, const char *reason);     /* theirs */
+void peer_part(struct peer *p);                   /* says a goodbye that waits, if it may */
 void peer_pong(struct peer *p, uint64_t stamp);
 void peer_check_principal(struct peer *p);        /* of a sealed one */
 void peer_timer(struct peer *p);
@@ -263,6 +312,22 @@ void inbound_landed(struct lane *l, size_t bytes);
 uint32_t inbound_payload_left(const struct lane *l);
 uint8_t *inbound_payload_at(struct lane *l);
 bool inbound_in_header(const struct lane *l);     /* has begun and is not whole */
+/* ... and by datagrams: a slot (NULL: none is due), given back unused, or full. */
+struct envelope *inbound_land(struct peer *p, uint32_t bytes, const uint8_t *header);
+void inbound_unland(struct envelope *e);
+void inbound_deliver(struct peer *p, struct envelope *e);
+/* The credit that a frame returns; false: more than was used, the peer is lost. */
+bool inbound_credit(struct peer *p, struct lane *l, const struct frame *f);
+
+/* path.c */
+void path_start(struct peer *p);                  /* the peer is up */
+void path_heard(struct lane *l, const struct wire_path *said);
+bool path_takes(struct peer *p, struct envelope *e);      /* else it goes by a lane */
+bool path_post_credit(struct peer *p);            /* likewise */
+bool path_is_quiet(const struct peer *p);         /* nothing given to it is on its way */
+void path_turn(struct peer *p);                   /* after the flows' events */
+uint64_t path_due_att(const struct peer *p);
+void path_close(struct peer *p);                  /* inside the flows' events: after them */
 
 /* sealed.c */
 int sealed_open(struct lane *l, bool dialing, struct error *e);
@@ -277,6 +342,8 @@ void sealed_sent(struct lane *l, size_t bytes);
  * outbound_done().
  */
 struct envelope *outbound_next(struct lane *l);
+/* Its header, at the last moment; payload NULL: needs no checksum. */
+void outbound_write_header(struct peer *p, struct envelope *e, const void *payload);
 void outbound_done(struct lane *l, struct envelope *e);
 void outbound_post(struct lane *l, enum control_kind kind);     /* l: NULL is fine */
 void outbound_queue(struct peer *p, struct envelope *e);
@@ -286,6 +353,7 @@ void outbound_drop(struct lane *l);               /* every queue emptied */
 struct envelope *envelope_get(struct peer *p, enum arena_size size, enum arena_holder holder,
 			      uint32_t bytes);
 void envelope_put(struct envelope *e);
+uint64_t transport_fresh_number(struct transport *t);
 void transport_error(struct transport *t, const char *kind);
 void transport_count(struct transport *t, enum transport_counter counter, enum wire_type type,
 		     uint32_t bytes);

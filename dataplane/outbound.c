@@ -11,35 +11,14 @@
 
 static const enum wire_type control_types[CONTROLS] = {
 	[CONTROL_HELLO] = WIRE_HELLO, [CONTROL_PING] = WIRE_PING, [CONTROL_PONG] = WIRE_PONG,
-	[CONTROL_CREDIT] = WIRE_CREDIT, [CONTROL_GOODBYE] = WIRE_GOODBYE,
+	[CONTROL_CREDIT] = WIRE_CREDIT, [CONTROL_PATH] = WIRE_PATH,
+	[CONTROL_SWITCH] = WIRE_PATH, [CONTROL_STOP] = WIRE_PATH, [CONTROL_GOODBYE] = WIRE_GOODBYE,
 };
-
-static void push(struct queue *q, struct envelope *e)
-{
-	e->queue_next = NULL;
-	if (q->tail)
-		q->tail->queue_next = e;
-	else
-		q->head = e;
-	q->tail = e;
-}
-
-static struct envelope *pop(struct queue *q)
-{
-	struct envelope *e = q->head;
-
-	if (e) {
-		q->head = e->queue_next;
-		if (!q->head)
-			q->tail = NULL;
-	}
-	return e;
-}
 
 static void enqueue(struct lane *l, struct queue *q, struct envelope *e)
 {
 	e->state = ENVELOPE_QUEUED;
-	push(q, e);
+	queue_push(q, e);
 	l->transport->ops->send(l->transport->engine, l->link);
 }
 
@@ -50,6 +29,8 @@ void outbound_queue(struct peer *p, struct envelope *e)
 {
 	struct lane *l = p->lanes[e->message.frame.session % p->lane_count];
 
+	if (path_takes(p, e))
+		return;
 	if (l)
 		enqueue(l, &l->bulk, e);
 	else
@@ -71,7 +52,9 @@ void outbound_post(struct lane *l, enum control_kind kind)
 	c->envelope.control = kind;
 	c->envelope.message.frame.type = control_types[kind];
 	c->envelope.message.payload = c->payload;
-	enqueue(l, kind == CONTROL_GOODBYE ? &l->bulk : &l->urgent, &c->envelope);
+	/* The last ones of something must not overtake it. */
+	enqueue(l, kind == CONTROL_GOODBYE || kind == CONTROL_SWITCH ? &l->bulk : &l->urgent,
+		&c->envelope);
 }
 
 /* HELLO and GOODBYE were filled when they were posted. */
@@ -98,30 +81,35 @@ static uint32_t envelope_bytes(const struct envelope *e)
 	return WIRE_HEADER_BYTES + e->message.frame.payload_bytes;
 }
 
+void outbound_write_header(struct peer *p, struct envelope *e, const void *payload)
+{
+	struct frame *f = &e->message.frame;
+
+	/* HELLO says what we grant; before it there is nothing to return. */
+	f->credit_small = p ? credit_tell(&p->credit[CREDIT_SMALL]) : 0;
+	f->credit_large = p ? credit_tell(&p->credit[CREDIT_LARGE]) : 0;
+	wire_encode(f, payload, e->header);
+	e->state = ENVELOPE_IN_FLIGHT;
+}
+
 struct envelope *outbound_next(struct lane *l)
 {
-	struct envelope *e = pop(&l->urgent);
-	struct frame *f;
+	struct envelope *e = queue_pop(&l->urgent);
 
 	if (!e)
-		e = pop(&l->bulk);
+		e = queue_pop(&l->bulk);
 	if (!e)
 		return NULL;
-	f = &e->message.frame;
 	if (e->control != CONTROLS)
 		fill_control(l, e);
-	/* HELLO says what we grant; before it there is nothing to return. */
-	f->credit_small = l->peer ? credit_tell(&l->peer->credit[CREDIT_SMALL]) : 0;
-	f->credit_large = l->peer ? credit_tell(&l->peer->credit[CREDIT_LARGE]) : 0;
 	/* A seal checks more than a checksum does. */
-	wire_encode(f, l->sealing ? NULL : e->message.payload, e->header);
-	e->state = ENVELOPE_IN_FLIGHT;
+	outbound_write_header(l->peer, e, l->sealing ? NULL : e->message.payload);
 	return e;
 }
 
 static void take_off(struct lane *l, struct envelope *e)
 {
-	push(&l->flight, e);
+	queue_push(&l->flight, e);
 	l->flight_count++;
 	l->flight_bytes += envelope_bytes(e);
 }
@@ -185,7 +173,7 @@ void lane_sent(struct lane *l, size_t bytes)
 	l->flight_bytes -= bytes;
 	l->flight_offset += (uint32_t)bytes;
 	while (l->flight.head && l->flight_offset >= envelope_bytes(l->flight.head)) {
-		struct envelope *e = pop(&l->flight);
+		struct envelope *e = queue_pop(&l->flight);
 
 		l->flight_offset -= envelope_bytes(e);
 		l->flight_count--;
@@ -199,11 +187,11 @@ void outbound_drop(struct lane *l)
 	struct envelope *e;
 
 	if (l->sealing && l->sealing->payload) {
-		push(&l->flight, l->sealing->payload);
+		queue_push(&l->flight, l->sealing->payload);
 		l->sealing->payload = NULL;
 	}
 	for (size_t i = 0; i < ARRAY_LENGTH(queues); i++) {
-		while ((e = pop(queues[i]))) {
+		while ((e = queue_pop(queues[i]))) {
 			e->state = ENVELOPE_IDLE;
 			if (e->control == CONTROLS)
 				envelope_put(e);

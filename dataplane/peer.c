@@ -18,6 +18,7 @@
 #include "dataplane/layer.h"
 
 static const uint64_t idle_ping_ns = NS_PER_S;          /* for the round trip */
+static const uint64_t linger_ns = 250 * NS_PER_MS;      /* for the last datagrams */
 static const uint64_t idle_silence_ns = 10 * NS_PER_S;  /* nothing expected, still dead */
 
 /* Label of petals_transport_lost_total. */
@@ -103,6 +104,13 @@ static void go_up(struct peer *p)
 	t->writable_check = true;
 	p->ping_att = attentive(t);
 	outbound_post(p->lanes[0], CONTROL_PING);
+	if (p->lanes[0]->sealing) {
+		const struct sealing *s = p->lanes[0]->sealing;
+
+		memcpy(p->flow_sends, s->flow_sends, sizeof(p->flow_sends));
+		memcpy(p->flow_receives, s->flow_receives, sizeof(p->flow_receives));
+		path_start(p);
+	}
 	log_debug("transport", "peer %u is up: %s '%s' at %s", p->id, wire_role_name(p->role),
 		  p->name, p->address.text);
 	info = (struct peer_info){ .peer = p->id, .node = p->node, .role = p->role,
@@ -146,11 +154,9 @@ static bool adopt(struct lane *l, const struct wire_hello *hello)
 	if (!p)
 		p = peer_new(t, &l->address);
 	if (!p) {
-		if (hello->lane == 0) {
-			log_warn("transport", "refused a connection from %s: all %u peers are "
-				 "taken", l->address.text, t->options.peers_max);
-			transport_error(t, "peers_full");
-		}
+		log_warn("transport", "refused a connection from %s: all %u peers are taken",
+			 l->address.text, t->options.peers_max);
+		transport_error(t, "peers_full");
 		snprintf(reason, sizeof(reason), "all %u peers are taken", t->options.peers_max);
 		lane_leave(l, reason);
 		return false;
@@ -242,16 +248,31 @@ void peer_pong(struct peer *p, uint64_t stamp)
 
 void peer_credit_due(struct peer *p)
 {
-	if (credit_is_due(&p->credit[CREDIT_SMALL]) || credit_is_due(&p->credit[CREDIT_LARGE]))
+	if (!credit_is_due(&p->credit[CREDIT_SMALL]) && !credit_is_due(&p->credit[CREDIT_LARGE]))
+		return;
+	if (!path_post_credit(p))
 		outbound_post(p->lanes[0], CONTROL_CREDIT);
+}
+
+static void end_lanes(struct peer *p, const char *goodbye)
+{
+	struct lane *const lanes[TRANSPORT_LANES_MAX] = { p->lanes[0], p->lanes[1], p->lanes[2],
+							  p->lanes[3] };
+
+	p->parting[0] = '\0';
+	path_close(p);
+	for (int i = 0; i < TRANSPORT_LANES_MAX; i++) {
+		if (lanes[i] && goodbye)
+			lane_leave(lanes[i], goodbye);
+		else if (lanes[i])
+			lane_end(lanes[i]);
+	}
 }
 
 /* Out of sight of the user; with a goodbye, what is queued still goes first. */
 static void depart(struct peer *p, const char *goodbye)
 {
 	struct transport *t = p->transport;
-	struct lane *const lanes[TRANSPORT_LANES_MAX] = { p->lanes[0], p->lanes[1], p->lanes[2],
-							  p->lanes[3] };
 
 	map_remove(t->by_id, p->id);
 	if (p->state == PEER_UP)
@@ -260,13 +281,21 @@ static void depart(struct peer *p, const char *goodbye)
 		t->waiting--;
 	p->wants = 0;
 	p->expected = 0;
+	if (goodbye && !path_is_quiet(p))
+		snprintf(p->parting, sizeof(p->parting), "%s", goodbye);
 	enter(p, goodbye ? PEER_LEAVING : PEER_GONE);
-	for (int i = 0; i < TRANSPORT_LANES_MAX; i++) {
-		if (lanes[i] && goodbye)
-			lane_leave(lanes[i], goodbye);
-		else if (lanes[i])
-			lane_end(lanes[i]);
-	}
+	if (!p->parting[0])
+		end_lanes(p, goodbye);
+}
+
+void peer_part(struct peer *p)
+{
+	char goodbye[WIRE_REASON_BYTES];
+
+	if (!p->parting[0] || (!path_is_quiet(p) && attentive(p->transport) < peer_due_att(p)))
+		return;
+	memcpy(goodbye, p->parting, sizeof(goodbye));
+	end_lanes(p, goodbye);
 }
 
 static void report(struct peer *p, int code, const char *reason)
@@ -291,6 +320,8 @@ static bool is_live(const struct peer *p)
 
 void peer_fail(struct peer *p, int code, const char *reason)
 {
+	if (p->state == PEER_LEAVING && p->parting[0])
+		end_lanes(p, NULL);
 	if (!is_live(p))
 		return;
 	depart(p, NULL);
@@ -338,12 +369,12 @@ void peer_lane_closed(struct peer *p, struct lane *l)
 		return;
 	assert(!is_live(p) && "its end was told before its last lane closed");
 	p->state = PEER_CLOSED;
-	peer_settle(p);
+	path_close(p);                  /* settles it */
 }
 
 void peer_settle(struct peer *p)
 {
-	if (p->state == PEER_CLOSED && p->held == 0)
+	if (p->state == PEER_CLOSED && p->held == 0 && !p->path.flow)
 		p->state = PEER_FREE;
 }
 
@@ -370,7 +401,9 @@ uint64_t peer_due_att(const struct peer *p)
 	case PEER_JOINING:
 		return p->born_att + p->transport->options.connect_ns;
 	case PEER_UP:
-		return MIN(silence_due(p), ping_due(p));
+		return MIN(MIN(silence_due(p), ping_due(p)), path_due_att(p));
+	case PEER_LEAVING:
+		return p->parting[0] ? p->born_att + linger_ns : UINT64_MAX;
 	default:
 		return UINT64_MAX;
 	}
@@ -422,4 +455,5 @@ void peer_timer(struct peer *p)
 		peer_fail(p, -ETIMEDOUT, why_not_up(p));
 	else if (p->state == PEER_UP)
 		silence_timer(p, att);
+	path_turn(p);
 }

@@ -63,6 +63,12 @@ static int expand(const uint8_t secret[SEAL_SECRET_BYTES], const char *label, ui
 	return 0;
 }
 
+int seal_derive(const uint8_t secret[SEAL_SECRET_BYTES], const char *label,
+		uint8_t out[SEAL_SECRET_BYTES])
+{
+	return expand(secret, label, out, SEAL_SECRET_BYTES);
+}
+
 /* Keys from the phase's secret, which is in place. */
 static int make_keys(struct seal *s, struct phase *p)
 {

@@ -41,6 +41,12 @@ enum {
 	SEAL_TAG_BYTES = GCM_TAG_BYTES,
 };
 
+enum { SEAL_LABEL_BYTES = 32 };         /* of a label, its NUL included */
+
+/* Another secret from one: HKDF-Expand(secret, label, 32).  -ENOMEM. */
+int seal_derive(const uint8_t secret[SEAL_SECRET_BYTES], const char *label,
+		uint8_t out[SEAL_SECRET_BYTES]);
+
 enum seal_side { SEAL_SENDS, SEAL_RECEIVES };
 
 struct seal_policy {

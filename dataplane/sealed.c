@@ -43,6 +43,8 @@ void sealed_close(struct lane *l)
 	tls_close(s->tls);
 	seal_close(s->sends);
 	seal_close(s->receives);
+	OPENSSL_cleanse(s->flow_sends, sizeof(s->flow_sends));
+	OPENSSL_cleanse(s->flow_receives, sizeof(s->flow_receives));
 	mem_free(s);
 	l->sealing = NULL;
 }
@@ -57,6 +59,7 @@ static int open_seals(struct lane *l)
 
 	seal_policy_default(&policy);
 	tls_secrets(s->tls, TLS_FOR_LANE, sends, receives);
+	tls_secrets(s->tls, TLS_FOR_FLOW, s->flow_sends, s->flow_receives);
 	rc = seal_open(&s->sends, SEAL_SENDS, sends, &policy, l->transport->now_ns);
 	if (rc == 0)
 		rc = seal_open(&s->receives, SEAL_RECEIVES, receives, &policy,

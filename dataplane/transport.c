@@ -49,6 +49,7 @@ void transport_options_default(struct transport_options *o)
 		.large_bytes = 4 << 20,
 		.heartbeat_ns = 50 * NS_PER_MS, .silence_ns = 250 * NS_PER_MS,
 		.connect_ns = 3 * NS_PER_S, .send_queue_messages = 1024,
+		.near_ns = 2 * NS_PER_MS, .path_silence_ns = 250 * NS_PER_MS,
 	};
 }
 
@@ -122,9 +123,23 @@ static void close_memory(struct transport *t)
 }
 
 /* That nobody else has; from the seed in a simulation. */
-static uint64_t fresh_number(struct transport *t)
+uint64_t transport_fresh_number(struct transport *t)
 {
 	return t->random ? random_u64(t->random) : random_entropy();
+}
+
+static int open_flows(struct transport *t, struct error *e)
+{
+	struct flows_options o;
+	int rc;
+
+	if (!t->options.port || !t->options.identity)
+		return 0;
+	flows_options_default(&o);
+	o.flows_max = t->peer_count;
+	o.give_up_ns = t->options.path_silence_ns;
+	rc = flows_open(&t->flows, t->options.port, &o);
+	return rc < 0 ? error_errno(e, rc, "cannot open a datagram path") : 0;
 }
 
 int transport_open_on(const struct engine_ops *ops, struct transport **out,
@@ -150,7 +165,7 @@ int transport_open_on(const struct engine_ops *ops, struct transport **out,
 	t->events = *events;
 	t->ctx = ctx;
 	t->random = o->network ? sim_random(o->network) : NULL;
-	t->node = fresh_number(t);
+	t->node = transport_fresh_number(t);
 	t->now_ns = clock_ns(o->clock);
 	t->timer_att = UINT64_MAX;
 	rc = open_memory(t, e);
@@ -159,9 +174,14 @@ int transport_open_on(const struct engine_ops *ops, struct transport **out,
 	rc = ops->open(&t->engine, t, &t->options, e);
 	if (rc < 0)
 		goto err;
+	rc = open_flows(t, e);
+	if (rc < 0)
+		goto err_engine;
 	*out = t;
 	return 0;
 
+err_engine:
+	ops->close(t->engine);
 err:
 	close_memory(t);
 	return rc;
@@ -192,6 +212,7 @@ void transport_close(struct transport *t)
 	for (uint32_t i = 0; i < t->lane_count; i++)
 		if (t->lanes[i].state != LANE_FREE)
 			lane_release(&t->lanes[i]);
+	flows_close(t->flows);
 	close_memory(t);
 }
 
@@ -235,7 +256,7 @@ int transport_connect(struct transport *t, const struct address *a, uint32_t *pe
 		return error_set(e, -ENFILE, "cannot connect to %s: all %u peers are taken",
 				 a->text, t->options.peers_max);
 	p->dialed = true;
-	p->bond = fresh_number(t);
+	p->bond = transport_fresh_number(t);
 	p->lane_count = (uint8_t)t->options.lanes;
 	for (uint8_t i = 0; i < p->lane_count && rc == 0; i++)
 		rc = dial_lane(p, i, e);
@@ -418,6 +439,13 @@ uint64_t transport_rtt_ns(const struct transport *t, uint32_t peer)
 	return p ? p->rtt_ns : 0;
 }
 
+bool transport_by_datagrams(const struct transport *t, uint32_t peer)
+{
+	const struct peer *p = peer_find(t, peer);
+
+	return p && p->path.state == PATH_OPEN;
+}
+
 bool transport_is_up(const struct transport *t, uint32_t peer)
 {
 	const struct peer *p = peer_find(t, peer);
@@ -428,6 +456,11 @@ bool transport_is_up(const struct transport *t, uint32_t peer)
 void transport_wake(struct transport *t)
 {
 	t->ops->wake(t->engine);
+}
+
+struct counters *transport_datagram_counters(struct transport *t)
+{
+	return t->flows ? flows_counters(t->flows) : NULL;
 }
 
 struct counters *transport_counters(struct transport *t)

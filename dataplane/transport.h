@@ -42,6 +42,7 @@ struct transport;
 struct sim_network;                 /* transport_sim.h */
 struct identity;                    /* identity.h */
 struct principal;                   /* principal.h */
+struct port;                        /* port.h */
 
 struct message {
 	struct frame frame;         /* payload_bytes is set by transport_reserve() */
@@ -94,6 +95,13 @@ struct transport_options {
 	uint64_t connect_ns;            /* until UP, else lost */
 	uint32_t send_queue_messages;   /* reserved and unsent, all peers */
 	bool busy_poll;                 /* uring: never sleep */
+	/* Datagrams beside the connections, to near peers that have them, too; sealed
+	 * transports only.  Borrowed; NULL: none.
+	 */
+	struct port *port;
+	struct address datagrams;       /* where the port hears, as others dial it */
+	uint64_t near_ns;               /* round trip up to which a peer is near */
+	uint64_t path_silence_ns;       /* nothing acknowledged: back to the connection */
 };
 
 /* Sensible values for every field but engine, clock, network, role, name. */
@@ -132,6 +140,8 @@ void transport_expect(struct transport *t, uint32_t peer, int delta);
  */
 uint64_t transport_rtt_ns(const struct transport *t, uint32_t peer);
 bool transport_is_up(const struct transport *t, uint32_t peer);
+/* Whether what goes to the peer goes by datagrams now. */
+bool transport_by_datagrams(const struct transport *t, uint32_t peer);
 
 /* Handles what is ready; sleeps until then at most timeout_ns (0: do not
  * sleep; UINT64_MAX: no bound).  Returns events fired.
@@ -140,6 +150,7 @@ int transport_poll(struct transport *t, uint64_t timeout_ns);
 void transport_wake(struct transport *t);                 /* any thread */
 
 struct counters *transport_counters(struct transport *t);
+struct counters *transport_datagram_counters(struct transport *t);      /* NULL: no port */
 /* The landing arena, for pinning by a device. */
 void transport_arena(const struct transport *t, void **base, size_t *bytes);
 

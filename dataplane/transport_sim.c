@@ -418,6 +418,8 @@ static uint64_t next_turn(const struct sim_network *n, const struct engine *g)
 	if (!g || !g->core || g->dead || g->frozen)
 		return UINT64_MAX;
 	due_ns = g->woken || g->ready_head ? n->clock.now_ns : g->deadline_ns;
+	if (transport_datagram_counters(g->transport))  /* arrive unannounced */
+		due_ns = MIN(due_ns, transport_deadline(g->transport));
 	return due_ns == UINT64_MAX ? due_ns :
 	       MAX(MAX(due_ns, g->busy_until_ns), n->clock.now_ns);
 }

@@ -7,6 +7,7 @@
  * completions only there), which need not be the one that opened it.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -76,7 +77,7 @@ static int uring_open(struct engine **out, struct transport *t,
 		rc = error_errno(e, errno ? -errno : -EMFILE, "cannot open an eventfd");
 		goto err;
 	}
-	rc = uring_setup(&g->ring, 2 * g->link_count + URING_LISTENERS_MAX + 2, &g->disabled, e);
+	rc = uring_setup(&g->ring, 2 * g->link_count + URING_LISTENERS_MAX + 3, &g->disabled, e);
 	if (rc < 0)
 		goto err;
 	rc = open_buffers(g, e);
@@ -316,6 +317,9 @@ static void complete(struct engine *g, uint64_t user_data, int result, unsigned 
 		atomic_store(&g->woken, false);
 		g->wake_armed = false;
 		break;
+	case OP_WATCH:
+		g->watched = 0;
+		break;
 	default:
 		break;                  /* of a cancellation, or liburing's own timeout */
 	}
@@ -353,6 +357,18 @@ static void uring_wake(struct engine *g)
 	do
 		n = write(g->wake_fd, &one, sizeof(one));
 	while (n < 0 && errno == EINTR);
+}
+
+static void uring_watch(struct engine *g, int descriptor)
+{
+	struct io_uring_sqe *sqe;
+
+	if (g->watched)
+		return;
+	sqe = uring_prepare(g);
+	io_uring_prep_poll_add(sqe, descriptor, POLLIN);
+	uring_tag(sqe, OP_WATCH, 0);
+	g->watched = descriptor + 1;
 }
 
 static bool all_flushed(const struct engine *g)
@@ -414,4 +430,5 @@ const struct engine_ops engine_uring = {
 	.name = "uring", .open = uring_open, .close = uring_close, .listen = uring_listen,
 	.connect = uring_connect, .send = uring_send, .finish = uring_finish,
 	.wait = uring_wait, .deliver = uring_deliver, .wake = uring_wake,
+	.watch = uring_watch,
 };

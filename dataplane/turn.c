@@ -10,11 +10,51 @@ void transport_sooner(struct transport *t, uint64_t att)
 	t->timer_att = MIN(t->timer_att, att);
 }
 
+/* When the port has something, or the flows have; *descriptor tells of arrivals, if not -1. */
+static uint64_t datagrams_due(const struct transport *t, int *descriptor)
+{
+	struct port *port = t->options.port;
+	uint64_t rest_ns, due_ns;
+
+	*descriptor = -1;
+	if (!t->flows)
+		return UINT64_MAX;
+	if (t->datagrams_due)
+		return 0;
+	rest_ns = port->ops->rest(port, descriptor);
+	due_ns = flows_deadline(t->flows);
+	return rest_ns == UINT64_MAX ? due_ns :
+				       MIN(due_ns, clock_ns(t->options.clock) + rest_ns);
+}
+
 uint64_t transport_deadline(const struct transport *t)
 {
+	uint64_t timer_ns = t->timer_att == UINT64_MAX ? UINT64_MAX : t->timer_att + t->gap_ns;
+	int descriptor;
+
 	if (t->waiting && t->writable_check)
 		return 0;
-	return t->timer_att == UINT64_MAX ? UINT64_MAX : t->timer_att + t->gap_ns;
+	return MIN(timer_ns, datagrams_due(t, &descriptor));
+}
+
+/* Datagrams out and in, and what the paths make of it. */
+static void datagrams(struct transport *t)
+{
+	int work;
+
+	if (!t->flows)
+		return;
+	do {
+		t->datagrams_due = false;
+		t->in_flows = true;
+		work = flows_poll(t->flows, t->now_ns, t->gap_ns);
+		t->in_flows = false;
+		if (work == 0 && !t->datagrams_due)
+			break;
+		for (uint32_t i = 0; i < t->peer_count; i++)
+			if (t->peers[i].state != PEER_FREE)
+				path_turn(&t->peers[i]);
+	} while (t->datagrams_due);
 }
 
 /* Deadlines only ever move away while bytes arrive, so looking at the peers
@@ -123,9 +163,15 @@ static void show_slots(struct transport *t)
 int transport_poll(struct transport *t, uint64_t timeout_ns)
 {
 	uint64_t deadline_ns, gap_ns;
+	int descriptor;
 
 	t->fired = 0;
 	t->now_ns = clock_ns(t->options.clock);
+	if (t->datagrams_due)
+		datagrams(t);
+	datagrams_due(t, &descriptor);
+	if (descriptor >= 0 && t->ops->watch)
+		t->ops->watch(t->engine, descriptor);
 	deadline_ns = transport_deadline(t);
 	if (deadline_ns != UINT64_MAX)
 		timeout_ns = MIN(timeout_ns, deadline_ns > t->now_ns ? deadline_ns - t->now_ns : 0);
@@ -139,6 +185,7 @@ int transport_poll(struct transport *t, uint64_t timeout_ns)
 		counters_add(t->counters, WAKEUPS, 0, 1);
 	t->ops->deliver(t->engine);
 	run_timers(t);
+	datagrams(t);
 	check_principals(t);
 	fire_writable(t);
 	show_slots(t);

@@ -25,7 +25,7 @@ enum {
 /* What an operation was; stands in the upper half of its user_data, the index
  * of its link or listener in the lower.
  */
-enum operation { OP_ACCEPT = 1, OP_CONNECT, OP_RECEIVE, OP_SEND, OP_WAKE, OP_CANCEL };
+enum operation { OP_ACCEPT = 1, OP_CONNECT, OP_RECEIVE, OP_SEND, OP_WAKE, OP_WATCH, OP_CANCEL };
 
 struct tcp_link {
 	struct link link;
@@ -69,6 +69,7 @@ struct engine {
 	int wake_fd;
 	bool wake_armed;
 	uint64_t wake_value;
+	int watched;                    /* descriptor + 1 that a poll is armed for, 0: none */
 	atomic_bool woken;
 	uint64_t left_ns;               /* when the last wait returned */
 };

@@ -18,6 +18,8 @@ const struct wire_type_row wire_types[WIRE_TYPE_COUNT] = {
 	[WIRE_PING]     = { "ping",     8, 8,                   false, true,  true },
 	[WIRE_PONG]     = { "pong",     8, 8,                   false, true,  true },
 	[WIRE_CREDIT]   = { "credit",   0, 0,                   false, true,  true },
+	[WIRE_PATH]     = { "path",    sizeof(struct wire_path), sizeof(struct wire_path),
+			    false, true, true },
 	[WIRE_GOODBYE]  = { "goodbye",  0, WIRE_REASON_BYTES,   false, true,  true },
 
 	[WIRE_OPEN]     = { "open",    sizeof(struct wire_open), sizeof(struct wire_open),

@@ -41,6 +41,7 @@ enum wire_type {
 	WIRE_PING,          /* answer at once, from the network thread */
 	WIRE_PONG,
 	WIRE_CREDIT,        /* only its credit fields matter */
+	WIRE_PATH,          /* of the datagram path beside the connection */
 	WIRE_GOODBYE,       /* closing on purpose; payload is a reason */
 
 	WIRE_OPEN,          /* client to hop: hold blocks for a session */
@@ -138,6 +139,31 @@ struct wire_hello {
 	char name[WIRE_NAME_BYTES];         /* NUL-terminated */
 };
 static_assert(sizeof(struct wire_hello) == 40 + WIRE_NAME_BYTES, "the wire format is frozen");
+
+enum wire_path_verb {
+	WIRE_PATH_OFFER,            /* send datagrams to this address; from whoever dialed */
+	WIRE_PATH_ANSWER,           /* ... and the other way; connection 0: no */
+	WIRE_PATH_SWITCH,           /* the last on a lane before messages go by datagrams */
+	WIRE_PATH_STOP,             /* no more datagrams; `completed` came that way */
+	WIRE_PATH_VERBS
+};
+
+/* Which messages of a flow were handed on. */
+struct wire_completed {
+	le32 done;                  /* every one below */
+	le32 reserved;
+	le64 later[4];              /* bit b of word i: message done + 64 i + b */
+};
+
+struct wire_path {
+	le32 epoch;                 /* of the path: counts offers from 1 */
+	uint8_t verb, reserved[3];
+	le32 connection;            /* receiver-chosen, of packets to it */
+	char address[ADDRESS_TEXT_BYTES];   /* of its port */
+	uint8_t reserved2[4];
+	struct wire_completed completed;
+};
+static_assert(sizeof(struct wire_path) == 56 + ADDRESS_TEXT_BYTES, "the wire format is frozen");
 
 enum wire_open_flag {
 	WIRE_OPEN_PASS_REPLAY = 1 << 0,  /* forward replayed rows: my next hop is new too */

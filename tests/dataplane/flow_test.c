@@ -310,7 +310,7 @@ TEST(flow_settle__nothing_twice_nothing_lost)
 /* Goal: a state that cannot be is refused. */
 TEST(flow_settle__nonsense)
 {
-	struct flow_completed theirs = { .done = le32_of(5) };
+	struct wire_completed theirs = { .done = le32_of(5) };
 	struct flow_world *w = pair(NULL);
 
 	flow_stop(w->lanes[0][1].flow);

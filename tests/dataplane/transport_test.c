@@ -239,7 +239,7 @@ OVER_ENGINES(transport__a_flood_ends_the_peer_alone)
 			world_pass(w, NS_PER_MS);
 	CHECK(world_wait_lost(b, 1));
 	CHECK_EQ(b->lost[0].code, -EPROTO);
-	CHECK(strstr(b->lost[0].reason, "flood of close"));
+	CHECK(strstr(b->lost[0].reason, "flood of messages"));
 	CHECK(world_wait_lost(a, 1));
 	CHECK_EQ(a->lost[0].code, -EPIPE);
 	CHECK(strstr(a->lost[0].reason, "flood"));
@@ -318,7 +318,7 @@ OVER_ENGINES(transport__peers_max_is_kept)
 	CHECK_OK(transport_connect(a->transport, &b->address, &peers[2], &e), &e);
 	CHECK(world_wait_lost(a, 1));
 	CHECK_EQ(a->lost[0].peer, peers[2]);
-	CHECK_EQ((int)world_errors(b, "peers_full"), 1);
+	CHECK(world_errors(b, "peers_full") >= 1);      /* once a connection */
 	for (int i = 0; i < 40; i++) {
 		transport_disconnect(a->transport, peers[0], "making room");
 		CHECK(world_wait_lost(b, i + 1));

@@ -297,7 +297,7 @@ static void on_unsent(void *ctx, void *owner)
 
 static void step_stop(void)
 {
-	struct flow_completed theirs = { .done = le32_of(take()) };
+	struct wire_completed theirs = { .done = le32_of(take()) };
 
 	flow_stop(stage.flow);
 	theirs.later[0].raw = take16();

@@ -184,7 +184,7 @@ static void memory_wake(struct engine *g)
 
 static const struct engine_ops memory_ops = {
 	"memory", memory_open, memory_close, memory_listen, memory_connect, memory_send,
-	memory_finish, memory_wait, memory_deliver, memory_wake,
+	memory_finish, memory_wait, memory_deliver, memory_wake, NULL,
 };
 
 static void on_up(void *ctx, const struct peer_info *info)

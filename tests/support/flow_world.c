@@ -359,7 +359,7 @@ static void rebuild_queue(struct flow_world *w, struct flow_lane *lane)
 void flow_world_settle(struct flow_world *w, uint32_t a, uint32_t b)
 {
 	struct flow_lane *lanes[2] = { &w->lanes[a][b], &w->lanes[b][a] };
-	struct flow_completed has[2];
+	struct wire_completed has[2];
 
 	for (int i = 0; i < 2; i++) {
 		flow_stop(lanes[i]->flow);

@@ -1,13 +1,16 @@
 /* transport_world.c - opens, turns and closes the transports of a test. */
 #include "tests/support/transport_world.h"
 
+#include "dataplane/port_impaired.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
 #include "dataplane/base/log.h"
 #include "tests/test.h"
 
-const char *const world_engines[] = { "sim", "uring", "sim sealed", "uring sealed" };
+const char *const world_engines[] = { "sim", "uring", "sim sealed", "uring sealed",
+					"sim sealed datagrams" };
 const int world_engine_count = ARRAY_LENGTH(world_engines);
 
 static void on_up(void *ctx, const struct peer_info *info)
@@ -61,6 +64,11 @@ void world_open(struct world *w, const char *engine, const struct sim_options *s
 	const struct sim_options quiet = { .seed = test_seed(), .delay_least_ns = 20 * NS_PER_US,
 					   .delay_most_ns = 80 * NS_PER_US };
 
+	const struct port_network_options datagrams = {
+		.delay_ns = 20 * NS_PER_US, .bytes_per_ns = 12.5, .queue_bytes = 1 << 20,
+		.mark_bytes = 1 << 19, .mtu_bytes = 8400, .datagrams = 4096,
+	};
+
 	log_configure(LOG_OFF, false);
 	memset(w, 0, sizeof(*w));
 	w->engine = strncmp(engine, "sim", 3) == 0 ? "sim" : "uring";
@@ -71,6 +79,8 @@ void world_open(struct world *w, const char *engine, const struct sim_options *s
 	}
 	if (!strstr(engine, "sealed"))
 		return;
+	if (strstr(engine, "datagrams"))
+		CHECK_EQ(port_network_open(&w->ports, &datagrams, w->clock), 0);
 	test_ca_open(&w->ca, "region", test_seed());
 	w->identity = test_identity(&w->ca, "node", PRINCIPAL_ANY, w->clock);
 }
@@ -104,6 +114,15 @@ struct world_node *world_add(struct world *w, const struct transport_options *gi
 		o = *given;
 	n->world = w;
 	n->index = w->count++;
+	if (w->ports && o.near_ns) {
+		CHECK_EQ(port_sim_open(&n->port, w->ports, (uint32_t)n->index), 0);
+		w->impair.seed++;
+		if (!impair_is_none(&w->impair))
+			CHECK_EQ(port_impaired_open(&n->port, n->port, &w->impair, w->clock, 1024),
+				 0);
+		o.port = n->port;
+		snprintf(o.datagrams.text, sizeof(o.datagrams.text), "sim:%d", n->index);
+	}
 	CHECK_OK(transport_open(&n->transport, &o, &events, n, &e), &e);
 	CHECK_EQ(core_open(&n->core, n->transport, w->clock), 0);
 	if (w->network)
@@ -129,6 +148,8 @@ void world_remove(struct world_node *n)
 		sim_detach(n->world->network, n->id);
 	core_close(n->core);
 	transport_close(n->transport);
+	port_close(n->port);
+	n->port = NULL;
 	n->transport = NULL;
 	n->core = NULL;
 }
@@ -141,6 +162,7 @@ void world_close(struct world *w)
 		identity_close(w->identity);
 		test_ca_close(&w->ca);
 	}
+	port_network_close(w->ports);
 	sim_network_close(w->network);
 }
 
@@ -183,6 +205,14 @@ static bool both_up(void *ctx)
 	       wait->a->losses > wait->losses;
 }
 
+static bool both_by_datagrams(void *ctx)
+{
+	struct wait *wait = ctx;
+
+	return transport_by_datagrams(wait->a->transport, wait->peer) &&
+	       transport_by_datagrams(wait->b->transport, world_peer(wait->b));
+}
+
 uint32_t world_join(struct world_node *a, struct world_node *b)
 {
 	struct wait wait = { .a = a, .b = b, .value = b->ups, .losses = a->losses };
@@ -191,6 +221,9 @@ uint32_t world_join(struct world_node *a, struct world_node *b)
 	CHECK_OK(transport_connect(a->transport, &b->address, &wait.peer, &e), &e);
 	CHECK(world_run(a->world, 5 * NS_PER_S, both_up, &wait));
 	CHECK(transport_is_up(a->transport, wait.peer));
+	wait.b = b;
+	if (a->port && b->port)
+		CHECK(world_run(a->world, 5 * NS_PER_S, both_by_datagrams, &wait));
 	return wait.peer;
 }
 

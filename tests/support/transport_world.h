@@ -12,6 +12,8 @@
 #define PETALS_TESTS_TRANSPORT_WORLD_H
 
 #include "dataplane/core.h"
+#include "dataplane/impair.h"
+#include "dataplane/port_sim.h"
 #include "dataplane/transport_sim.h"
 #include "tests/support/test_ca.h"
 
@@ -23,6 +25,7 @@ struct world_node {
 	struct transport *transport;
 	struct core *core;
 	int id;                                 /* on the simulated network */
+	struct port *port;                      /* of datagrams, if the world has them */
 	struct address address;                 /* where it listens */
 	bool still;                             /* takes no turns */
 	bool put_at_once;                       /* received messages */
@@ -43,6 +46,8 @@ struct world_node {
 struct world {
 	const char *engine;
 	struct sim_network *network;            /* NULL with a real engine */
+	struct port_network *ports;             /* of datagrams; NULL: none */
+	struct impair_options impair;           /* of what nodes added from now on send by it */
 	const struct clock *clock;
 	struct test_ca ca;                      /* of a sealed one */
 	struct identity *identity;              /* every node's, with every role */
@@ -50,17 +55,20 @@ struct world {
 	int count;
 };
 
-/* Engines that every conformance test runs over: "sim", "uring", and each with " sealed". */
+/* Engines that every conformance test runs over: "sim", "uring", each with " sealed", and
+ * "sim sealed datagrams": peers that join are near and wait for their path.
+ */
 extern const char *const world_engines[];
 extern const int world_engine_count;
 
 void world_open(struct world *w, const char *engine, const struct sim_options *sim);
 void world_close(struct world *w);
 void world_options(struct world *w, struct transport_options *o);       /* small ones */
+/* near_ns 0: without a port of its own. */
 struct world_node *world_add(struct world *w, const struct transport_options *o);
 void world_remove(struct world_node *n);                                /* closes it */
 
-/* Connects and waits until both are up; returns a's id of b. */
+/* Connects and waits until both are up, and have their path; returns a's id of b. */
 uint32_t world_join(struct world_node *a, struct world_node *b);
 uint32_t world_peer(const struct world_node *n);                /* of the latest up */
 
