@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "control/ca_private.h"
+#include "control/credentials.h"
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 
@@ -106,18 +107,6 @@ int ca_issue(struct ca *ca, const struct ca_wish *wish, EVP_PKEY *subject, char 
 	return rc;
 }
 
-static int write_in(const char *folder, const char *name, const char *text, unsigned mode,
-		    struct error *e)
-{
-	char *path = file_join(folder, name);
-	int rc = path ? file_write(path, text, strlen(text), mode, e) :
-			error_errno(e, -ENOMEM, "writing %s", folder);
-
-	mem_free(path);
-	return rc;
-}
-
-/* The certificate last: a folder that has one is whole. */
 static int write_folder(struct ca *ca, const char *folder, EVP_PKEY *key, const char *cert,
 			struct error *e)
 {
@@ -129,13 +118,8 @@ static int write_folder(struct ca *ca, const char *folder, EVP_PKEY *key, const 
 	if (rc == 0)
 		rc = certificate_key_to_pem(&key_pem, key, e);
 	if (rc == 0)
-		rc = write_in(folder, "ca.pem", authority, 0644, e);
-	if (rc == 0)
-		rc = write_in(folder, "crl.pem", revocations, 0644, e);
-	if (rc == 0)
-		rc = write_in(folder, "key.pem", key_pem, 0600, e);
-	if (rc == 0)
-		rc = write_in(folder, "cert.pem", cert, 0644, e);
+		rc = credentials_write(folder, &(struct identity_pem){ authority, cert, key_pem,
+								       revocations }, e);
 	if (key_pem)
 		OPENSSL_cleanse(key_pem, strlen(key_pem));
 	mem_free(key_pem);
@@ -156,8 +140,6 @@ int ca_issue_folder(struct ca *ca, const struct ca_wish *wish, const char *folde
 			       "%s holds a certificate already: name another folder, or "
 			       "renew this one",
 			       folder);
-	if (rc == 0)
-		rc = file_make_folder(folder, e);
 	if (rc == 0)
 		rc = certificate_key(&key, NULL, e);
 	if (rc == 0)
