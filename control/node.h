@@ -15,6 +15,7 @@
 #define PETALS_CONTROL_NODE_H
 
 #include "dataplane/core.h"
+#include "dataplane/principal.h"
 #include "dataplane/transport.h"
 
 /* Small frames of a peer that wait for credit or for its connection. */

@@ -34,7 +34,6 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/counters.h"
 #include "dataplane/base/error.h"
-#include "dataplane/principal.h"
 #include "dataplane/wire.h"
 
 enum { TRANSPORT_LANES_MAX = 4 };
@@ -61,8 +60,6 @@ struct peer_info {
 	const struct principal *principal;      /* valid during the event; NULL: in the clear */
 	bool dialed;                /* by us */
 	struct address address;     /* remote */
-	const struct principal *principal;      /* what its certificate says; valid during
-						 * the event; NULL: a plain connection */
 };
 
 struct transport_events {
