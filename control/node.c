@@ -482,6 +482,13 @@ bool node_is_up(const struct node *n, uint32_t peer)
 	return find_peer(n, peer) && transport_is_up(n->transport, peer);
 }
 
+const struct address *node_address(const struct node *n, uint32_t peer)
+{
+	const struct node_peer *p = find_peer(n, peer);
+
+	return p ? &p->address : NULL;
+}
+
 const struct principal *node_principal(const struct node *n, uint32_t peer)
 {
 	const struct node_peer *p = find_peer(n, peer);

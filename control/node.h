@@ -61,6 +61,8 @@ void node_listener_remove(struct node *n, void *ctx);
 int node_link(struct node *n, const struct address *a, uint32_t *peer, struct error *e);
 void node_unlink(struct node *n, uint32_t peer);
 bool node_is_up(const struct node *n, uint32_t peer);
+/* Where it is: as dialed, or whence it came; NULL: nobody. */
+const struct address *node_address(const struct node *n, uint32_t peer);
 /* Who that is by its certificate, until it is lost; NULL: a plain connection, or nobody. */
 const struct principal *node_principal(const struct node *n, uint32_t peer);
 /* Sends a whole small message: header fields and payload_bytes from f, payload
