@@ -137,7 +137,8 @@ TEST(rpc__serves_what_a_role_may_call)
 		for (size_t i = 0; i < ARRAY_LENGTH(methods); i++) {
 			enum verb verb = permission_of_call(methods[i].name);
 			bool allowed = permission_allows(roles, verb);
-			struct call_answer a = call(&w.there, w.peer, methods[i].name, json_object());
+			struct call_answer a =
+				call(&w.there, w.peer, methods[i].name, json_object());
 
 			CHECK_EQ(a.code, allowed ? 0 : -EPERM);
 			if (!allowed)
