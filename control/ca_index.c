@@ -28,6 +28,7 @@ struct field {
 static const struct field certificate_fields[] = {
 	TEXT_OF(ca_certificate, serial), TEXT_OF(ca_certificate, name),
 	ROLES_OF(ca_certificate, roles), TEXT_OF(ca_certificate, hosts),
+	TIME_OF(ca_certificate, life_s),
 	TIME_OF(ca_certificate, not_before_unix_s), TIME_OF(ca_certificate, not_after_unix_s),
 	TEXT_OF(ca_certificate, fingerprint), TIME_OF(ca_certificate, revoked_unix_s),
 };

@@ -1,7 +1,7 @@
 /* ca_index.h - what a CA remembers: the certificates it issued, and the join tokens it gave
  * out.  Two text files of one line each, fields separated by tabs, for people to read as well.
  *
- *	certificates   serial  name  roles  hosts  from  until  fingerprint  revoked
+ *	certificates   serial  name  roles  hosts  life  from  until  fingerprint  revoked
  *	tokens         number  hash  roles  name  hosts  life  until  spent  serial  key
  *
  * Times are seconds since 1970, 0: not yet; "-" stands for nothing.
@@ -27,6 +27,7 @@ struct ca_certificate {
 	char name[PRINCIPAL_NAME_BYTES];
 	uint32_t roles;
 	char hosts[CERTIFICATE_HOSTS_BYTES];            /* "" for none */
+	int64_t life_s;                                 /* as wished */
 	int64_t not_before_unix_s, not_after_unix_s;
 	char fingerprint[CA_DIGEST_TEXT_BYTES];
 	int64_t revoked_unix_s;                         /* 0: it is not */

@@ -8,8 +8,10 @@
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 
-/* A certificate begins a little in the past: not every host's clock is right. */
-enum { EARLY_S = 60, PEM_BYTES_MAX = 1 << 16 };
+/* A certificate begins a little in the past: not every host's clock is right.  Less for one that
+ * lives shortly, or it would be due for renewal when it is born.
+ */
+enum { EARLY_MOST_S = 60, PEM_BYTES_MAX = 1 << 16 };
 
 char *ca_issued_path(const struct ca *ca, const char *serial)
 {
@@ -35,7 +37,7 @@ static int sign(struct ca *ca, const struct ca_wish *wish, EVP_PKEY *subject,
 	int64_t now_unix_s = ca_now_unix_s(ca);
 	struct certificate_spec spec = {
 		.name = wish->name, .roles = wish->roles, .hosts = wish->hosts,
-		.not_before_unix_s = now_unix_s - EARLY_S,
+		.not_before_unix_s = now_unix_s - MIN(EARLY_MOST_S, wish->life_s / 10),
 		.not_after_unix_s = MIN(now_unix_s + wish->life_s, ca->self.not_after_unix_s),
 	};
 	struct principal p;
@@ -57,7 +59,7 @@ static int sign(struct ca *ca, const struct ca_wish *wish, EVP_PKEY *subject,
 	X509_free(c);
 	if (rc < 0)
 		return rc;
-	*entry = (struct ca_certificate){ .roles = p.roles,
+	*entry = (struct ca_certificate){ .roles = p.roles, .life_s = wish->life_s,
 					  .not_before_unix_s = p.not_before_unix_s,
 					  .not_after_unix_s = p.not_after_unix_s };
 	memcpy(entry->name, p.name, sizeof(entry->name));
@@ -186,7 +188,7 @@ static int renew(struct ca *ca, const struct principal *p, EVP_PKEY *key, char *
 		const struct ca_wish wish = {
 			.name = old.name, .roles = old.roles,
 			.hosts = old.hosts[0] ? old.hosts : NULL,
-			.life_s = old.not_after_unix_s - old.not_before_unix_s - EARLY_S,
+			.life_s = old.life_s,
 		};
 		rc = ca_issue_within(ca, &c, &wish, key, cert, &entry, e);
 	}

@@ -325,7 +325,7 @@ static const struct option issue_options[] = {
 	  .help = ROLE_HELP },
 	{ "host", OPTION_TEXT, AT(host), NULL, .metavar = "HOSTS",
 	  .help = "names and addresses that HTTPS clients find it at, joined by commas" },
-	{ "life", OPTION_DURATION, AT(life_ns), "90d", 60, 36500.0 * 86400,
+	{ "life", OPTION_DURATION, AT(life_ns), "90d", 5, 36500.0 * 86400,
 	  .help = "how long the certificate is valid" },
 	{ "out", OPTION_TEXT, AT(out), NULL, .metavar = "DIR",
 	  .help = "folder for the credentials; credentials in $PETALS_HOME or ~/.petals unless "
@@ -348,7 +348,7 @@ static const struct option token_options[] = {
 	  .help = "the directory to enrol with, as the joining host reaches it" },
 	{ "ttl", OPTION_DURATION, AT(ttl_ns), "1h", 1, 365.0 * 86400,
 	  .help = "how long the token can be used" },
-	{ "life", OPTION_DURATION, AT(life_ns), "30d", 60, 36500.0 * 86400,
+	{ "life", OPTION_DURATION, AT(life_ns), "30d", 5, 36500.0 * 86400,
 	  .help = "how long the certificate will be valid" },
 	{ "name", OPTION_TEXT, AT(name), NULL, .metavar = "NAME",
 	  .help = "whom the token is for; whoever joins chooses a name unless given" },

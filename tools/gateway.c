@@ -23,6 +23,7 @@ struct gateway_flags {
 	int64_t threads, sessions, queue, context, default_tokens, choices, chunk, connections;
 	int compute;
 	uint64_t request_ns, drain_ns, body_bytes;
+	struct security_flags security;
 	bool no_chat, json;
 };
 
@@ -42,6 +43,7 @@ static const struct option options[] = {
 	  .help = "the directory that knows the servers" },
 	{ "listen", OPTION_ADDRESS, AT(listen), "127.0.0.1:8080",
 	  .help = "address for HTTP clients, port 0: any free one" },
+	SECURITY_HEADING, CREDENTIALS_OPTION, JOIN_OPTION, INSECURE_OPTION,
 	{ .kind = OPTION_HEADING, .help = "The device for the edges" },
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE", .help = "cpu, or cuda:N" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
@@ -245,6 +247,7 @@ static int serve(struct serving *s, struct error *e)
 	const struct gateway_flags *f = s->flags;
 	struct running_options running = {
 		.name = "petals-gateway", .role = ROLE_GATEWAY, .stopping = on_stopping, .ctx = s,
+		.security = &f->security, .directory = f->directory,
 	};
 	int rc = model_open(&s->model, f->model, e);
 
@@ -288,9 +291,13 @@ static void close_all(struct serving *s)
 
 static int run(void *target, int operand_count, char **operands)
 {
-	struct serving s = { .flags = target };
+	struct gateway_flags *f = target;
+	struct serving s = { .flags = f };
 	struct error e = { 0 };
-	int rc = serve(&s, &e);
+	int rc = security_join(&f->security, PRINCIPAL_GATEWAY, NULL, &f->directory, &e);
+
+	if (rc == 0)
+		rc = serve(&s, &e);
 
 	if (rc < 0)
 		fprintf(stderr, "petals-gateway: %s\n", e.text);

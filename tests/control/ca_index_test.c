@@ -11,8 +11,12 @@
 static void add(struct ca_index *x, const char *serial, const char *name, int64_t until,
 		int64_t revoked)
 {
-	struct ca_certificate c = { .roles = 5, .not_before_unix_s = 1, .not_after_unix_s = until,
-				    .revoked_unix_s = revoked, .fingerprint = "ff" };
+	struct ca_certificate c = { .roles = 5,
+				    .life_s = 9,
+				    .not_before_unix_s = 1,
+				    .not_after_unix_s = until,
+				    .revoked_unix_s = revoked,
+				    .fingerprint = "ff" };
 
 	snprintf(c.serial, sizeof(c.serial), "%s", serial);
 	snprintf(c.name, sizeof(c.name), "%s", name);
@@ -85,14 +89,16 @@ TEST(ca_index_find_valid__the_one_that_lasts)
 /* Goal: each kind of damage is told with its line. */
 TEST(ca_index_load__names_the_damaged_line)
 {
-	static const struct { const char *text, *what; } cases[] = {
-		{ "01\ta\tserver\t-\t1\t2\tff\t0\n02\ta\tserver", "ends in the middle of line 2" },
-		{ "01\ta\tserver\t-\t1\t2\tff\n", "is damaged in line 1" },
-		{ "01\ta\tserver\t-\t1\t2\tff\t0\t9\n", "is damaged in line 1" },
-		{ "01\ta\tking\t-\t1\t2\tff\t0\n", "is damaged in line 1" },
-		{ "01\ta\tserver\t-\tx\t2\tff\t0\n", "is damaged in line 1" },
-		{ "01\ta\tserver\t-\t1\t2\tff\t0\n\n", "is damaged in line 2" },
-		{ "0123456789012345678901234567890123456789012\ta\tserver\t-\t1\t2\tff\t0\n",
+	static const struct { const char *text, *what;
+	} cases[] = {
+		{ "01\ta\tserver\t-\t7\t1\t2\tff\t0\n02\ta\tserver", "ends in the middle of line "
+								     "2" },
+		{ "01\ta\tserver\t-\t7\t1\t2\tff\n", "is damaged in line 1" },
+		{ "01\ta\tserver\t-\t7\t1\t2\tff\t0\t9\n", "is damaged in line 1" },
+		{ "01\ta\tking\t-\t7\t1\t2\tff\t0\n", "is damaged in line 1" },
+		{ "01\ta\tserver\t-\t7\tx\t2\tff\t0\n", "is damaged in line 1" },
+		{ "01\ta\tserver\t-\t7\t1\t2\tff\t0\n\n", "is damaged in line 2" },
+		{ "0123456789012345678901234567890123456789012\ta\tserver\t-\t7\t1\t2\tff\t0\n",
 		  "is damaged in line 1" },
 	};
 	char *folder = test_folder_open();
