@@ -197,6 +197,7 @@ static int open_gateway(struct serving *s, struct error *e)
 		.node = running_node(s->running), .sessions = s->sessions,
 		.directory = s->directory, .generations = s->generations,
 		.endpoints = running_endpoints(s->running),
+		.identity = running_identity(s->running),
 		.model = {
 			.name = f->name ? f->name : config->name,
 			.tokenizer = s->tokenizer, .chat_template = s->chat_template,
@@ -232,13 +233,14 @@ static void share_counters(struct serving *s)
 static void announce(struct serving *s)
 {
 	const char *name = s->flags->name ? s->flags->name : model_config(s->model)->name;
+	const char *scheme = gateway_scheme(s->gateway);
 	struct address at;
 
 	gateway_bound(s->gateway, &at);
 	if (s->flags->json)
-		printf("{\"gateway\": \"http://%s\", \"model\": \"%s\"}\n", at.text, name);
+		printf("{\"gateway\": \"%s://%s\", \"model\": \"%s\"}\n", scheme, at.text, name);
 	else
-		printf("serving %s at http://%s/v1\n", name, at.text);
+		printf("serving %s at %s://%s/v1\n", name, scheme, at.text);
 	fflush(stdout);
 }
 

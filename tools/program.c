@@ -157,11 +157,12 @@ static int listen_for_metrics(struct running *r, struct error *e)
 	int rc = address_parse(&a, r->options.metrics, e);
 
 	if (rc == 0)
-		rc = endpoints_listen(r->endpoints, &a, &r->http, e);
+		rc = endpoints_listen(r->endpoints, &a, r->identity, &r->http, e);
 	if (rc < 0)
 		return error_wrap(e, "--metrics %s", r->options.metrics);
 	http_bound(r->http, &bound);
-	snprintf(r->metrics_url, sizeof(r->metrics_url), "http://%s/metrics", bound.text);
+	snprintf(r->metrics_url, sizeof(r->metrics_url), "%s://%s/metrics", http_scheme(r->http),
+		 bound.text);
 	return 0;
 }
 

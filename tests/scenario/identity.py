@@ -226,6 +226,50 @@ def an_expired_certificate_is_refused_at_home():
     check("the certificate of brief expired " in said, said)
 
 
+def beyond_loopback_http_is_sealed():
+    """A gateway on every address: its pages are HTTPS, for tenants and operators."""
+    gateway = start(
+        "petals-gateway",
+        "--directory",
+        state["directory"].ready["address"],
+        "--model",
+        MODEL,
+        "--threads",
+        1,
+        "--listen",
+        "0.0.0.0:0",
+        "--log-level",
+        "warn",
+        "--credentials",
+        credentials("gateway-2", "gateway", "--host", "localhost,127.0.0.1"),
+    )
+    url = gateway.ready["gateway"].replace("0.0.0.0", "localhost")
+    check(url.startswith("https://"), url)
+
+    def curl(folder, page):
+        args = ["--cacert", os.path.join(state["operator"], "ca.pem")]
+        if folder:
+            args += ["--cert", folder + "/cert.pem", "--key", folder + "/key.pem"]
+        done = subprocess.run(
+            ["curl", "-s", "-w", "%{http_code}", "-o", "/dev/null", *args, url + page],
+            capture_output=True, text=True, timeout=30,
+        )
+        return done.stdout
+
+    wait_until("ready gateway", lambda: curl(state["operator"], "/ready") == "200")
+    check_equal(curl(state["operator"], "/metrics"), "200", "an operator's /metrics")
+    check_equal(curl(os.path.join(HOME, "of", "tom"), "/metrics"), "403", "a tenant's /metrics")
+    check_equal(curl(os.path.join(HOME, "of", "tom"), "/v1/models"), "200", "a tenant's models")
+    check_equal(curl(os.path.join(HOME, "of", "server-1"), "/v1/models"), "403", "a server's")
+    check_equal(curl(None, "/ready"), "403", "nobody's /ready")
+    args = ["generate", "--gateway", url, "--prompt", PROMPT, "--max-tokens", 16, "--json"]
+    got = json.loads(ctl(*args, "--credentials", os.path.join(HOME, "of", "tom")))
+    check_equal(got["token_ids"], state["quiet"].tokens, "tokens over HTTPS")
+    said = ctl(*args, "--credentials", os.path.join(HOME, "of", "server-1"), status=1)
+    check("server-1 (server by its certificate) may not generate" in said, said)
+    check_equal(gateway.stop(), 0, "exit status of the gateway")
+
+
 def everybody_stops():
     for name in ("gateway", "server", "directory"):
         check_equal(state[name].stop(), 0, f"exit status of the {name}")
@@ -240,5 +284,6 @@ main(
     a_revoked_server_is_cut_off,
     certificates_are_renewed_in_time,
     an_expired_certificate_is_refused_at_home,
+    beyond_loopback_http_is_sealed,
     everybody_stops,
 )
