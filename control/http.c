@@ -260,8 +260,8 @@ static int open_daemon(struct http *h, struct error *e)
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
 			(h->https ? MHD_USE_TLS : 0), 0, NULL, NULL,
 		on_request, h,
+		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,   /* has to be the first */
 		MHD_OPTION_ARRAY, h->https ? sealed : plain,
-		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
 		MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
 		MHD_OPTION_CONNECTION_LIMIT, h->options.connections_max,
 		MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
