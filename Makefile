@@ -22,7 +22,7 @@ LAYERS := dataplane/base dataplane compute compute/model compute/text compute/cp
 
 PROGRAMS := petals-directory petals-server petals-gateway petalsctl petals-bench petals-sim
 
-LIBS     := -lIPSec_MB -lssl -lcrypto -luring -ljansson -lmicrohttpd -lsqlite3 -lpcre2-8 -lutf8proc -lcurl -ldl -lpthread -lm
+LIBS     := -lIPSec_MB -lssl -lcrypto -luring -ljansson -lmicrohttpd -lgnutls -lsqlite3 -lpcre2-8 -lutf8proc -lcurl -ldl -lpthread -lm
 
 # One build folder per variant; the variants differ only in these flags.
 #   release   what operators run

@@ -86,7 +86,7 @@ static bool add_extension(X509 *c, X509 *ca, int nid, const char *value)
  */
 static bool host_ok(const char *host, size_t length)
 {
-	return length > 0 && length <= 253 &&
+	return length > 0 && length <= 253 && host[0] != '-' &&
 	       strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-:") >=
 	       length;
 }
@@ -244,4 +244,25 @@ void certificate_hex(char *out, const uint8_t *data, size_t bytes)
 	for (size_t i = 0; i < bytes; i++)
 		snprintf(out + 2 * i, 3, "%02x", data[i]);
 	out[2 * bytes] = '\0';
+}
+
+/* -1: no digit. */
+static int digit_of(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool certificate_unhex(uint8_t *out, const char *text, size_t bytes)
+{
+	for (size_t i = 0; i < bytes; i++) {
+		int high = digit_of(text[2 * i]);
+		int low = high < 0 ? -1 : digit_of(text[2 * i + 1]);
+
+		if (low < 0)
+			return false;
+		out[i] = (uint8_t)(high << 4 | low);
+	}
+	return true;
 }

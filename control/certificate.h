@@ -67,5 +67,7 @@ int certificate_key_from_pem(EVP_PKEY **out, const char *pem, struct error *e);
 
 /* "3fa0..." of bytes; out has 2 * bytes + 1. */
 void certificate_hex(char *out, const uint8_t *data, size_t bytes);
+/* Back: text has to have 2 * bytes lower-case digits, or more of them. */
+bool certificate_unhex(uint8_t *out, const char *text, size_t bytes);
 
 #endif

@@ -22,6 +22,7 @@
 #include "control/directory_request.h"
 #include "control/json.h"
 #include "control/lease.h"
+#include "control/owners.h"
 #include "control/placement.h"
 #include "control/store.h"
 #include "control/watchers.h"
@@ -62,6 +63,7 @@ struct directory {
 	struct store *store;
 	const struct store_ops *ops;
 	struct leases *leases;
+	struct owners *owners;
 	struct watchers *watchers;
 	struct counters *counters;
 	struct model_seen models[MODELS_MAX];
@@ -147,6 +149,7 @@ static void erase(struct directory *d, uint64_t id)
 
 	view_remove(d->view, id);
 	lease_revoke(d->leases, id);
+	owners_forget(d->owners, id);
 	stored(d, d->ops->remove(d->store, id, &e), &e);
 	watchers_later(d->watchers);
 }
@@ -271,6 +274,19 @@ static const struct member *neighbour(const struct directory *d, const struct me
 	return NULL;
 }
 
+/* Neither the lease nor the address of somebody else. */
+static int check_owner(const struct directory *d, const struct member *m,
+		       const struct principal *p, struct error *e)
+{
+	const struct member *other = neighbour(d, m);
+	int rc = owners_check(d->owners, m->id, p, e);
+
+	if (rc == 0 && other && other->state != MEMBER_OFFLINE &&
+	    owners_check(d->owners, other->id, p, e) < 0)
+		rc = error_wrap(e, "%s serves at %s", other->name, m->address.text);
+	return rc;
+}
+
 /* Other processes that were at this address are gone: their port is taken. */
 static void replace_others(struct directory *d, const struct member *m)
 {
@@ -283,11 +299,14 @@ static void replace_others(struct directory *d, const struct member *m)
 	}
 }
 
-static int admit(struct directory *d, struct join_request *j, struct error *e)
+static int admit(struct directory *d, struct join_request *j, const struct principal *p,
+		 struct error *e)
 {
 	struct member *m = &j->member;
 	int rc = check_model(d, m, e);
 
+	if (rc == 0)
+		rc = check_owner(d, m, p, e);
 	if (rc < 0)
 		return rc;
 	choose_span(d, j, m);
@@ -301,6 +320,7 @@ static int admit(struct directory *d, struct join_request *j, struct error *e)
 		return rc;
 	replace_others(d, m);
 	view_put(d->view, m);
+	owners_claim(d->owners, m->id, p);
 	lease_grant(d->leases, m->id, j->ttl_ns, node_now(d->node));
 	counters_add(d->counters, JOINS, 0, 1);
 	log_info("directory", "%s joins with blocks [%u,%u) of %s, %s", m->name, m->first, m->end,
@@ -317,7 +337,7 @@ static void serve_join(void *ctx, struct rpc_request *q, const json_t *params)
 	int rc = join_request_read(&j, params, d->ttl_ns, &e);
 
 	if (rc == 0)
-		rc = admit(d, &j, &e);
+		rc = admit(d, &j, rpc_request_principal(q), &e);
 	if (rc < 0) {
 		rpc_fail(q, rc, "%s", e.text);
 		return;
@@ -377,7 +397,11 @@ static void serve_renew(void *ctx, struct rpc_request *q, const json_t *params)
 		rpc_fail(q, -ENOENT, "there is no lease %016" PRIx64 ": join again", n.id);
 		return;
 	}
-	rc = renew(d, m, &n, &e);
+	rc = owners_check(d->owners, n.id, rpc_request_principal(q), &e);
+	if (rc == 0) {
+		owners_claim(d->owners, n.id, rpc_request_principal(q));
+		rc = renew(d, m, &n, &e);
+	}
 	if (rc < 0)
 		rpc_fail(q, rc, "%s", e.text);
 	else
@@ -391,11 +415,15 @@ static void serve_leave(void *ctx, struct rpc_request *q, const json_t *params)
 	struct member *m;
 	struct error e;
 	uint64_t id;
+	int rc;
 
 	json_read_open(&r, params, "params", &e);
 	id = json_read_id(&r, "id");
-	if (json_read_result(&r) < 0) {
-		rpc_fail(q, -EINVAL, "%s", e.text);
+	rc = json_read_result(&r);
+	if (rc == 0)
+		rc = owners_check(d->owners, id, rpc_request_principal(q), &e);
+	if (rc < 0) {
+		rpc_fail(q, rc, "%s", e.text);
 		return;
 	}
 	/* Whoever is gone already has left: a repeated leave is fine. */
@@ -481,6 +509,8 @@ static int open_parts(struct directory *d, const struct directory_options *o, st
 		rc = view_open(&d->view);
 	if (rc == 0)
 		rc = leases_open(&d->leases, VIEW_MEMBERS_MAX);
+	if (rc == 0)
+		rc = owners_open(&d->owners, VIEW_MEMBERS_MAX);
 	if (rc < 0)
 		return error_errno(e, rc, "opening the directory");
 	rc = store_open(&d->store, &d->ops, o->store, e);
@@ -525,6 +555,7 @@ void directory_close(struct directory *d)
 	if (d->store)
 		d->ops->close(d->store);
 	leases_close(d->leases);
+	owners_close(d->owners);
 	view_close(d->view);
 	counters_close(d->counters);
 	mem_free(d);

@@ -233,12 +233,17 @@ bool endpoints_serve(struct endpoints *p, struct http_exchange *x)
 	return false;
 }
 
-int endpoints_listen(struct endpoints *p, const struct address *a, struct http **out,
-		     struct error *e)
+int endpoints_listen(struct endpoints *p, const struct address *a, struct identity *id,
+		     struct http **out, struct error *e)
 {
 	const struct http_options o = {
-		.listen = *a, .routes = endpoints_routes, .route_count = endpoints_route_count,
-		.ctx = p, .body_bytes_max = 4096, .connections_max = 64,
+		.listen = *a,
+		.identity = id,
+		.routes = endpoints_routes,
+		.route_count = endpoints_route_count,
+		.ctx = p,
+		.body_bytes_max = 4096,
+		.connections_max = 64,
 		.idle_ns = 60 * NS_PER_S,
 	};
 	int rc = http_open(out, &o, e);

@@ -40,7 +40,7 @@ extern const uint32_t endpoints_route_count;
 bool endpoints_serve(struct endpoints *p, struct http_exchange *x);
 
 /* A server with nothing but these, for programs without an HTTP side of their own. */
-int endpoints_listen(struct endpoints *p, const struct address *a, struct http **out,
-		     struct error *e);
+int endpoints_listen(struct endpoints *p, const struct address *a, struct identity *id,
+		     struct http **out, struct error *e);
 
 #endif

@@ -378,9 +378,14 @@ static int open_parts(struct gateway *g, struct error *e)
 	const struct gateway_options *o = &g->options;
 	const struct poller poller = { "gateway", g, poll, deadline };
 	const struct http_options http = {
-		.listen = o->listen, .routes = routes, .route_count = ARRAY_LENGTH(routes),
-		.ctx = g, .body_bytes_max = o->body_bytes_max,
-		.connections_max = o->connections_max, .idle_ns = HTTP_IDLE_NS,
+		.listen = o->listen,
+		.identity = o->identity,
+		.routes = routes,
+		.route_count = ARRAY_LENGTH(routes),
+		.ctx = g,
+		.body_bytes_max = o->body_bytes_max,
+		.connections_max = o->connections_max,
+		.idle_ns = HTTP_IDLE_NS,
 	};
 	int rc;
 
@@ -452,6 +457,11 @@ void gateway_close(struct gateway *g)
 void gateway_bound(const struct gateway *g, struct address *out)
 {
 	http_bound(g->http, out);
+}
+
+const char *gateway_scheme(const struct gateway *g)
+{
+	return http_scheme(g->http);
 }
 
 struct counters *gateway_counters(struct gateway *g)

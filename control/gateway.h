@@ -37,6 +37,7 @@ struct gateway_options {
 	uint64_t fingerprint;
 	uint32_t canary_token;                  /* any id that the model knows */
 	struct address listen;
+	struct identity *identity;              /* for HTTPS; NULL: loopback alone */
 	uint32_t running_max, waiting_max;      /* choices */
 	uint64_t request_ns;                    /* from taking a request to its last token */
 	size_t body_bytes_max;
@@ -46,6 +47,7 @@ struct gateway_options {
 int gateway_open(struct gateway **out, const struct gateway_options *o, struct error *e);
 void gateway_close(struct gateway *g);                   /* NULL is fine */
 void gateway_bound(const struct gateway *g, struct address *out);
+const char *gateway_scheme(const struct gateway *g);     /* "http", "https" */
 struct counters *gateway_counters(struct gateway *g);
 /* Looks at the coverage at once, rather than within a second. */
 void gateway_view_changed(struct gateway *g);

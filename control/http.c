@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "control/http_private.h"
+#include "control/https.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
@@ -153,6 +154,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **slot,
 {
 	struct http *h = cls;
 
+	*slot = h;                      /* https_retrieve() looks for it */
 	h->clients += what == MHD_CONNECTION_NOTIFY_STARTED ? 1 : -1;
 	counters_set(h->counters, HTTP_CONNECTIONS, 0, h->clients);
 }
@@ -245,13 +247,21 @@ static int add_to_epoll(struct http *h, int fd, void *tag)
 static int open_daemon(struct http *h, struct error *e)
 {
 	unsigned idle_s = (unsigned)((h->options.idle_ns + NS_PER_S - 1) / NS_PER_S);
+	const struct MHD_OptionItem sealed[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)https_priorities() },
+		{ MHD_OPTION_HTTPS_MEM_TRUST, 0, h->https ? (void *)https_trust(h->https) : NULL },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK, 0, (void *)https_retrieve },
+		{ MHD_OPTION_END, 0, NULL },
+	}, plain[] = { { MHD_OPTION_END, 0, NULL } };
 	const union MHD_DaemonInfo *info;
 	int rc;
 
 	h->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+			(h->https ? MHD_USE_TLS : 0), 0, NULL, NULL,
 		on_request, h,
-		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
+		MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,   /* has to be the first */
+		MHD_OPTION_ARRAY, h->https ? sealed : plain,
 		MHD_OPTION_LISTEN_SOCKET, h->listen_fd,
 		MHD_OPTION_CONNECTION_LIMIT, h->options.connections_max,
 		MHD_OPTION_CONNECTION_TIMEOUT, idle_s,
@@ -281,9 +291,21 @@ static int open_thread(struct http *h, struct error *e)
 	return 0;
 }
 
+/* Beyond loopback nothing travels in the clear. */
+static int open_https(struct http *h, struct error *e)
+{
+	struct sockaddr_storage at;
+	socklen_t length;
+	int rc = address_resolve(&h->options.listen, &at, &length, e);
+
+	if (rc < 0 || !h->options.identity || address_is_loopback((struct sockaddr *)&at))
+		return rc;
+	return https_open(&h->https, h->options.identity, e);
+}
+
 static int open_descriptors(struct http *h, struct error *e)
 {
-	h->listen_fd = tcp_listen(&h->options.listen, false, &h->bound, e);
+	h->listen_fd = tcp_listen(&h->options.listen, h->https != NULL, &h->bound, e);
 	if (h->listen_fd < 0)
 		return h->listen_fd;
 	fcntl(h->listen_fd, F_SETFL, fcntl(h->listen_fd, F_GETFL) | O_NONBLOCK);
@@ -308,6 +330,8 @@ int http_open(struct http **out, const struct http_options *o, struct error *e)
 	rc = counters_open(&h->counters, rows, HTTP_COUNTERS);
 	if (rc < 0)
 		error_errno(e, rc, "counters of HTTP on %s", o->listen.text);
+	if (rc == 0)
+		rc = open_https(h, e);
 	if (rc == 0)
 		rc = open_descriptors(h, e);
 	if (rc == 0)
@@ -339,6 +363,7 @@ void http_close(struct http *h)
 		close(h->epoll_fd);
 	if (h->wake_fd >= 0)
 		close(h->wake_fd);
+	https_close(h->https);
 	counters_close(h->counters);
 	pthread_mutex_destroy(&h->lock);
 	mem_free(h);
@@ -347,6 +372,11 @@ void http_close(struct http *h)
 void http_bound(const struct http *h, struct address *out)
 {
 	*out = h->bound;
+}
+
+const char *http_scheme(const struct http *h)
+{
+	return h->https ? "https" : "http";
 }
 
 struct counters *http_counters(struct http *h)

@@ -1,6 +1,9 @@
 /* http.h - an HTTP/1.1 server for a table of routes (libmicrohttpd), with bodies read whole
  * and answers given at once, later, or piece by piece.
  *
+ * On loopback it speaks plain HTTP.  Anywhere else HTTPS, with the program's identity, and
+ * only with clients whose certificate has the verb of the page (permission.h).
+ *
  * Threads    Handlers run in the server's own thread.  http_reply() and http_stream_*()
  *            may be called from any thread, one at a time per exchange.
  * Ownership  http_open() / http_close().  An exchange is the handler's until its reply:
@@ -19,6 +22,7 @@
 
 struct http;
 struct http_exchange;
+struct identity;                        /* identity.h */
 
 struct http_route {
 	const char *method;             /* "GET" (HEAD is answered by it too), "POST" */
@@ -27,7 +31,8 @@ struct http_route {
 };
 
 struct http_options {
-	struct address listen;          /* loopback only until certificates exist */
+	struct address listen;
+	struct identity *identity;      /* NULL: loopback alone */
 	const struct http_route *routes; uint32_t route_count;
 	void *ctx;
 	size_t body_bytes_max;
@@ -39,6 +44,7 @@ int http_open(struct http **out, const struct http_options *o, struct error *e);
 /* Stops listening, lets replies in progress end for at most a second. */
 void http_close(struct http *h);                         /* NULL is fine */
 void http_bound(const struct http *h, struct address *out);
+const char *http_scheme(const struct http *h);           /* "http", "https" */
 struct counters *http_counters(struct http *h);          /* petals_http_* by route and status */
 
 /* The request.  Headers and query are there inside serve() only. */

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "control/http_private.h"
+#include "control/https.h"
 #include "control/json_print.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/memory.h"
@@ -29,6 +30,7 @@ static void exchange_free(struct http_exchange *x)
 	buffer_close(&x->out);
 	pthread_mutex_destroy(&x->lock);
 	mem_free(x->path);
+	mem_free(x->why);
 	mem_free(x);
 }
 
@@ -80,6 +82,9 @@ static void refuse(struct http_exchange *x, int status)
 		http_fail(x, status, "invalid_request_error", NULL, "request_too_large",
 			  "the body is larger than %zu bytes, the most that is taken",
 			  o->body_bytes_max);
+	else if (status == 403)
+		http_fail(x, status, "permission_error", NULL, "forbidden", "%s",
+			  x->why ? x->why : "out of memory");
 	else if (status == 404)
 		http_fail(x, status, "invalid_request_error", NULL, "unknown_url",
 			  "there is nothing at %.200s", x->path);
@@ -116,6 +121,7 @@ struct http_exchange *exchange_open(struct http *h, struct MHD_Connection *c, co
 {
 	struct http_exchange *x = mem_calloc(1, sizeof(*x));
 	char allowed[64];
+	struct error e;
 
 	if (!x)
 		return NULL;
@@ -134,6 +140,10 @@ struct http_exchange *exchange_open(struct http *h, struct MHD_Connection *c, co
 	add_default_headers(x);
 	if (!x->route)
 		x->refused = allowed[0] ? 405 : 404;
+	else if (h->https && https_admit(h->https, c, method, path, &e) < 0) {
+		x->refused = 403;
+		x->why = mem_strdup(e.text);
+	}
 	if (allowed[0])
 		http_add_header(x, "Allow", allowed);
 	x->older = h->newest;

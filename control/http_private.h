@@ -16,6 +16,8 @@
 
 #include "control/http.h"
 
+struct https;                                   /* https.h */
+
 enum {
 	/* A client that is this far behind its stream reads too slowly. */
 	HTTP_STREAM_BYTES_MAX = 4 << 20,
@@ -39,6 +41,7 @@ struct http_exchange {
 	char *path;
 	struct buffer body;
 	int refused;                            /* a status: the body is swallowed, not kept */
+	char *why;                              /* of status 403 */
 	bool served;                            /* the handler has seen it */
 	bool watched;                           /* its socket, for the client's hanging up */
 	size_t counted_bytes;                   /* of http's body_bytes */
@@ -68,6 +71,7 @@ struct http {
 	struct http_options options;
 	struct address bound;
 	struct MHD_Daemon *daemon;
+	struct https *https;                    /* NULL: plain */
 	struct counters *counters;
 	pthread_t thread;
 	bool started;

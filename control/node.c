@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/permission.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/map.h"
 #include "dataplane/base/memory.h"
@@ -46,6 +47,9 @@ struct node_peer {
 	bool dialed;
 	struct address address;         /* dialed: as asked for; else whence it came */
 	char name[WIRE_NAME_BYTES];     /* from up on */
+	bool certified;                 /* from up on: there is a principal */
+	struct principal principal;
+	uint64_t may_send;              /* bits of message types, by the principal */
 	uint32_t holders;               /* dialed: node_link() less node_unlink() */
 	uint64_t idle_since_ns;         /* dialed, no holders */
 	struct queued_frame *first, **tail;
@@ -201,6 +205,10 @@ static void on_up(void *ctx, const struct peer_info *info)
 	snprintf(p->name, sizeof(p->name), "%s", info->name);
 	if (!p->dialed)
 		p->address = info->address;
+	p->certified = info->principal != NULL;
+	if (p->certified)
+		p->principal = *info->principal;
+	p->may_send = permission_wire_mask(info->principal);
 	flush_peer(n, p);
 	n->telling++;
 	for (i = 0; i < n->listener_count; i++)
@@ -220,18 +228,34 @@ static void on_lost(void *ctx, uint32_t peer, int code, const char *reason)
 	tell_lost(n, peer, code, reason);
 }
 
+static bool may_send(const struct node *n, const struct message *m)
+{
+	const struct node_peer *p = find_peer(n, m->peer);
+
+	return p && p->may_send & 1ull << m->frame.type;
+}
+
+static void refuse_message(struct node *n, uint32_t peer, enum wire_type type)
+{
+	const char *name = wire_types[type].name;
+	struct error e;
+
+	if (permission_check(node_principal(n, peer), permission_of_wire(type), &e) < 0)
+		node_refuse(n, peer, "forbidden", "its \"%s\": %s", name, e.text);
+	else
+		node_refuse(n, peer, "unexpected", "\"%s\" messages are not served here", name);
+}
+
 static void on_received(void *ctx, struct message *m)
 {
 	struct node *n = ctx;
 	const struct node_handler *h = &n->handlers[m->frame.type];
-	uint32_t peer = m->peer;
 
-	if (h->handle) {
+	if (h->handle && may_send(n, m)) {
 		h->handle(h->ctx, m);
 		return;
 	}
-	node_refuse(n, peer, "unexpected", "\"%s\" messages are not served here",
-		    wire_types[m->frame.type].name);
+	refuse_message(n, m->peer, m->frame.type);
 	message_put(n->transport, m);
 }
 
@@ -456,6 +480,20 @@ void node_unlink(struct node *n, uint32_t peer)
 bool node_is_up(const struct node *n, uint32_t peer)
 {
 	return find_peer(n, peer) && transport_is_up(n->transport, peer);
+}
+
+const struct address *node_address(const struct node *n, uint32_t peer)
+{
+	const struct node_peer *p = find_peer(n, peer);
+
+	return p ? &p->address : NULL;
+}
+
+const struct principal *node_principal(const struct node *n, uint32_t peer)
+{
+	const struct node_peer *p = find_peer(n, peer);
+
+	return p && p->certified ? &p->principal : NULL;
 }
 
 static int queue_frame(struct node *n, struct node_peer *p, const struct frame *f,

@@ -15,6 +15,7 @@
 #define PETALS_CONTROL_NODE_H
 
 #include "dataplane/core.h"
+#include "dataplane/principal.h"
 #include "dataplane/transport.h"
 
 /* Small frames of a peer that wait for credit or for its connection. */
@@ -34,7 +35,9 @@ void node_wake(struct node *n);
 int node_listen(struct node *n, const struct address *a, struct address *bound,
 		struct error *e);
 
-/* Message types without a handler are refused (counted, connection closed). */
+/* Message types without a handler are refused (counted, connection closed), and so are those
+ * that the peer's certificate does not allow it (permission.h).
+ */
 void node_handle(struct node *n, enum wire_type type,
 		 void (*handler)(void *ctx, struct message *m), void *ctx);
 void node_put(struct node *n, struct message *m);
@@ -58,6 +61,10 @@ void node_listener_remove(struct node *n, void *ctx);
 int node_link(struct node *n, const struct address *a, uint32_t *peer, struct error *e);
 void node_unlink(struct node *n, uint32_t peer);
 bool node_is_up(const struct node *n, uint32_t peer);
+/* Where it is: as dialed, or whence it came; NULL: nobody. */
+const struct address *node_address(const struct node *n, uint32_t peer);
+/* Who that is by its certificate, until it is lost; NULL: a plain connection, or nobody. */
+const struct principal *node_principal(const struct node *n, uint32_t peer);
 /* Sends a whole small message: header fields and payload_bytes from f, payload
  * copied.  0: sent, or queued until there is credit, in order (a queue goes with its
  * peer).  -ENOTCONN; -ENOBUFS past NODE_QUEUE_*; -EMSGSIZE; -ENOMEM.

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "control/json.h"
+#include "control/permission.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/map.h"
 #include "dataplane/base/memory.h"
@@ -27,7 +28,7 @@ enum {
 	NAME_BYTES = 64, MESSAGE_BYTES = 512,
 };
 
-enum { CALLS, REQUESTS, PENDING, UNANSWERED, IGNORED };
+enum { CALLS, REQUESTS, PENDING, UNANSWERED, IGNORED, FORBIDDEN };
 static const struct counter_row rows[] = {
 	[CALLS] = { COUNTER, "petals_rpc_calls_total",
 		    "Calls made to other programs, by how they ended.", "outcome" },
@@ -38,6 +39,8 @@ static const struct counter_row rows[] = {
 			 "Calls received and not yet answered." },
 	[IGNORED] = { COUNTER, "petals_rpc_ignored_total",
 		      "Replies nobody waits for and events nobody handles.", "kind" },
+	[FORBIDDEN] = { COUNTER, "petals_rpc_forbidden_total",
+			"Calls whose maker's certificate does not allow them.", "method" },
 };
 
 /* How an error's name crosses the wire; what is not here crosses as EIO. */
@@ -206,6 +209,11 @@ uint32_t rpc_request_peer(const struct rpc_request *q)
 	return q->peer;
 }
 
+const struct principal *rpc_request_principal(const struct rpc_request *q)
+{
+	return node_principal(q->rpc->node, q->peer);
+}
+
 static int send_error(struct rpc *r, uint32_t peer, uint64_t number, int code,
 		      const char *message)
 {
@@ -315,6 +323,7 @@ static void serve_call(struct rpc *r, const struct message *m, const json_t *bod
 	const char *name = json_string_value(json_object_get(body, "method"));
 	const struct rpc_method *method;
 	struct rpc_request *q;
+	struct error e;
 	void *ctx = NULL;
 
 	if (!name || strlen(name) >= NAME_BYTES || (params && !json_is_object(params))) {
@@ -330,10 +339,15 @@ static void serve_call(struct rpc *r, const struct message *m, const json_t *bod
 	}
 	method = find_method(r, name, &ctx);
 	count(r, REQUESTS, method ? method->name : "unknown");
-	if (method)
-		method->serve(ctx, q, params);
-	else
+	if (!method) {
 		rpc_fail(q, -ENOSYS, "there is no method \"%s\" here", name);
+	} else if (permission_check(rpc_request_principal(q), permission_of_call(name), &e) < 0) {
+		count(r, FORBIDDEN, method->name);
+		log_warn("rpc", "\"%s\" is refused: %s", name, e.text);
+		rpc_fail(q, -EPERM, "%s", e.text);
+	} else {
+		method->serve(ctx, q, params);
+	}
 }
 
 static void on_call(void *ctx, struct message *m)

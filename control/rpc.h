@@ -45,7 +45,7 @@ int64_t rpc_call(struct rpc *r, uint32_t peer, const char *method, json_t *param
 		 uint64_t timeout_ns, rpc_done *done, void *ctx);
 void rpc_cancel(struct rpc *r, int64_t call);            /* done() will not fire */
 
-/* Called. */
+/* Called, by whoever may (permission.h has a row for each name). */
 struct rpc_method {
 	const char *name;
 	/* Replies now or later, exactly once, with rpc_reply() or rpc_fail(). */
@@ -53,6 +53,8 @@ struct rpc_method {
 };
 void rpc_serve(struct rpc *r, const struct rpc_method *methods, uint32_t count, void *ctx);
 uint32_t rpc_request_peer(const struct rpc_request *q);
+/* As node_principal(). */
+const struct principal *rpc_request_principal(const struct rpc_request *q);
 void rpc_reply(struct rpc_request *q, json_t *result);
 void rpc_fail(struct rpc_request *q, int code, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -387,6 +387,46 @@ int identity_set_revocations(struct identity *id, const char *pem, size_t bytes,
 	return rc;
 }
 
+/* With `changing` held. */
+static int install(struct identity *id, const char *cert, struct error *e)
+{
+	struct identity_set *old = identity_set_in_use(id), *s = NULL;
+	struct identity_pem pem = old->pem;
+	char *path = id->folder ? file_join(id->folder, file_names[FILE_CERT]) : NULL;
+	int rc = id->folder && !path ? error_errno(e, -ENOMEM, "%s", id->folder) : 0;
+
+	pem.cert = cert;
+	if (rc == 0)
+		rc = identity_set_build(&s, &pem, "the renewed ", id->clock, e);
+	/* Nothing is used that would be gone after a restart. */
+	if (rc == 0 && path)
+		rc = file_write(path, cert, strlen(cert), 0644, e);
+	if (rc == 0 && path)
+		take_stamp(&id->stamps[FILE_CERT], path);
+	if (rc == 0)
+		rc = put_in_use(id, s, e);
+	else
+		identity_set_put(s);
+	identity_set_put(old);
+	mem_free(path);
+	return rc;
+}
+
+int identity_install(struct identity *id, const char *cert, struct error *e)
+{
+	int rc;
+
+	pthread_mutex_lock(&id->changing);
+	rc = install(id, cert, e);
+	pthread_mutex_unlock(&id->changing);
+	return rc;
+}
+
+const char *identity_folder(const struct identity *id)
+{
+	return id->folder;
+}
+
 void identity_admit_strangers(struct identity *id)
 {
 	atomic_store(&id->strangers, true);

@@ -88,6 +88,11 @@ int identity_poll(struct identity *id, uint64_t now_ns, struct error *e);
  */
 int identity_set_revocations(struct identity *id, const char *pem, size_t bytes,
 			     struct error *e);
+/* A renewed certificate for our key takes the place of ours, also in the folder.  One that does
+ * not fit changes nothing.
+ */
+int identity_install(struct identity *id, const char *cert, struct error *e);
+const char *identity_folder(const struct identity *id);         /* NULL: from memory */
 /* Rises whenever identity_still_valid() may have changed for a reason other than time. */
 uint64_t identity_generation(const struct identity *id);
 

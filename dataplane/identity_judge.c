@@ -216,7 +216,7 @@ int identity_judge_again(const struct identity_set *s, const struct principal *p
 			      "the certificate of %s is signed by a CA "
 			      "that is not ours any more",
 			      p->name);
-	if (now_unix_s > p->not_after_unix_s) {
+	if (now_unix_s >= p->not_after_unix_s) {         /* as OpenSSL has it */
 		identity_describe_span(now_unix_s - p->not_after_unix_s, span);
 		return refuse(why, IDENTITY_FAULT_EXPIRED, "the certificate of %s expired %s ago",
 			      p->name, span);

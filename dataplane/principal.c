@@ -70,7 +70,7 @@ bool principal_name_ok(const char *name)
 {
 	size_t length = strlen(name);
 
-	return length > 0 && length < PRINCIPAL_NAME_BYTES &&
+	return length > 0 && length < PRINCIPAL_NAME_BYTES && !strchr(".-_:@", name[0]) &&
 	       strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 			    "0123456789.-_:@") == length;
 }
@@ -150,7 +150,7 @@ static bool read_serial(struct principal *out, const X509 *certificate)
 	return fits;
 }
 
-int principal_read(struct principal *out, const X509 *certificate, struct error *e)
+int principal_read_any(struct principal *out, const X509 *certificate, struct error *e)
 {
 	const char *name = common_name(certificate);
 
@@ -162,8 +162,6 @@ int principal_read(struct principal *out, const X509 *certificate, struct error 
 				 PRINCIPAL_NAME_BYTES - 1);
 	snprintf(out->name, sizeof(out->name), "%s", name);
 	out->roles = read_roles(certificate);
-	if (!out->roles)
-		return error_set(e, -EBADMSG, "the certificate of %s gives it no role", name);
 	if (!read_time(&out->not_before_unix_s, X509_get0_notBefore(certificate)) ||
 	    !read_time(&out->not_after_unix_s, X509_get0_notAfter(certificate)))
 		return error_set(e, -EBADMSG, "the certificate of %s has no readable dates", name);
@@ -172,4 +170,13 @@ int principal_read(struct principal *out, const X509 *certificate, struct error 
 				 name);
 	principal_fingerprint(certificate, out->fingerprint);
 	return 0;
+}
+
+int principal_read(struct principal *out, const X509 *certificate, struct error *e)
+{
+	int rc = principal_read_any(out, certificate, e);
+
+	if (rc == 0 && !out->roles)
+		rc = error_set(e, -EBADMSG, "the certificate of %s gives it no role", out->name);
+	return rc;
 }

@@ -53,11 +53,13 @@ const char *principal_role_name(enum principal_role role);      /* "server" */
 int principal_roles_parse(uint32_t *out, const char *text, struct error *e);
 /* Bits to "server, gateway"; "no role" when there is none. */
 void principal_roles_text(uint32_t roles, char out[PRINCIPAL_ROLES_TEXT_BYTES]);
-/* Letters, digits and .-_:@, 1 to PRINCIPAL_NAME_BYTES - 1 of them. */
+/* Letters, digits and .-_:@, 1 to PRINCIPAL_NAME_BYTES - 1 of them, no sign first. */
 bool principal_name_ok(const char *name);
 
 /* What a certificate says; authority stays zero.  It vouches for nothing by itself. */
 int principal_read(struct principal *out, const X509 *certificate, struct error *e);
+/* ... of one that need not give a role: a CA's. */
+int principal_read_any(struct principal *out, const X509 *certificate, struct error *e);
 /* SHA-256 of the certificate's DER. */
 void principal_fingerprint(const X509 *certificate, uint8_t out[PRINCIPAL_FINGERPRINT_BYTES]);
 /* The common name, or "somebody without a name"; what cannot be printed becomes '?'. */

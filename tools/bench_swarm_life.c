@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/throwaway.h"
 #include "dataplane/base/clock.h"
 #include "tools/stats.h"
 #include "tools/bench_swarm.h"
@@ -14,13 +15,15 @@ enum { STARTS = 5, PAUSE_TOKENS = 160, PAUSE_PROMPT = 32 };
 #define READY_NS (120 * NS_PER_S)
 
 static int start_server(struct child *server, const struct bench_swarm_flags *f,
-			const char *directory, json_t **ready, struct error *e)
+			const char *directory, const struct throwaway *t, json_t **ready,
+			struct error *e)
 {
 	char threads[24];
 	char *const args[] = { "petals-server", "--json", "--directory", (char *)directory,
 			       "--model", f->model, "--compute", f->compute, "--threads", threads,
 			       "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0",
-			       "--log-level", "warn", NULL };
+			       "--log-level", "warn", "--credentials",
+			       (char *)throwaway_credentials(t, PRINCIPAL_SERVER), NULL };
 	int rc;
 
 	/* No --blocks: the directory gives all of them to the only server there is. */
@@ -30,14 +33,14 @@ static int start_server(struct child *server, const struct bench_swarm_flags *f,
 }
 
 /* One start: how long it took, and what the server holds beyond its weights. */
-static int start_once(const struct bench_swarm_flags *f, const char *directory, double *seconds,
-		      double *beyond, struct error *e)
+static int start_once(const struct bench_swarm_flags *f, const char *directory,
+		      const struct throwaway *t, double *seconds, double *beyond, struct error *e)
 {
 	struct child server;
 	struct child_memory m = { 0 };
 	struct buffer page = { 0 };
 	json_t *ready = NULL;
-	int rc = start_server(&server, f, directory, &ready, e), status;
+	int rc = start_server(&server, f, directory, t, &ready, e), status;
 
 	*seconds = (double)(clock_ns(clock_real()) - server.started_ns) / NS_PER_S;
 	if (rc == 0)
@@ -54,10 +57,12 @@ static int start_once(const struct bench_swarm_flags *f, const char *directory, 
 	return rc;
 }
 
-int swarm_measure_start(const struct bench_swarm_flags *f, json_t *into, struct error *e)
+static int measure_starts(const struct bench_swarm_flags *f, const struct throwaway *t,
+			  json_t *into, struct error *e)
 {
 	char *const args[] = { "petals-directory", "--json", "--listen", "127.0.0.1:0", "--store",
-			       ":memory:", "--log-level", "warn", NULL };
+			       ":memory:", "--log-level", "warn", "--credentials",
+			       (char *)throwaway_credentials(t, PRINCIPAL_DIRECTORY), NULL };
 	double seconds[STARTS], beyond[STARTS];
 	struct child directory;
 	json_t *ready = NULL;
@@ -66,7 +71,7 @@ int swarm_measure_start(const struct bench_swarm_flags *f, json_t *into, struct 
 	if (rc == 0)
 		rc = child_ready(&directory, READY_NS, &ready, e);
 	for (int i = 0; i < STARTS && rc == 0; i++)
-		rc = start_once(f, json_string_value(json_object_get(ready, "address")),
+		rc = start_once(f, json_string_value(json_object_get(ready, "address")), t,
 				&seconds[i], &beyond[i], e);
 	if (rc == 0) {
 		json_object_set_new(into, "start_to_serving_seconds",
@@ -76,6 +81,17 @@ int swarm_measure_start(const struct bench_swarm_flags *f, json_t *into, struct 
 	}
 	json_decref(ready);
 	child_stop(&directory);
+	return rc;
+}
+
+int swarm_measure_start(const struct bench_swarm_flags *f, json_t *into, struct error *e)
+{
+	struct throwaway *t;
+	int rc = throwaway_open(&t, clock_real(), e);
+
+	if (rc == 0)
+		rc = measure_starts(f, t, into, e);
+	throwaway_close(t);
 	return rc;
 }
 

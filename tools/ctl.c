@@ -5,7 +5,8 @@
 #include <stdio.h>
 
 static const struct program *const verbs[] = {
-	&ctl_up, &ctl_status, &ctl_servers, &ctl_blocks, &ctl_generate, &ctl_version,
+	&ctl_up, &ctl_status, &ctl_servers, &ctl_blocks, &ctl_generate, &ctl_ca_init,
+	&ctl_ca_issue, &ctl_ca_renew, &ctl_ca_revoke, &ctl_ca_show, &ctl_ca_token, &ctl_version,
 };
 
 static const struct program program = {
@@ -13,7 +14,8 @@ static const struct program program = {
 	.summary = "runs and inspects a swarm",
 	.description =
 		"Starts a whole swarm on one machine, asks a directory who serves what, and "
-		"generates text through a gateway.  Every verb prints for people, and takes "
+		"generates text through a gateway, keeps the certificate authority that lets "
+		"programs in.  Every verb prints for people, and takes "
 		"--json to print for scripts.",
 	.verbs = verbs, .verb_count = ARRAY_LENGTH(verbs),
 };

@@ -7,13 +7,15 @@
 
 #include <curl/curl.h>
 
+#include "control/credentials.h"
 #include "dataplane/base/buffer.h"
 #include "dataplane/base/clock.h"
+#include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tools/ctl.h"
 
 struct generate_flags {
-	char *gateway, *prompt, *chat, *system, *stop, *ids;
+	char *gateway, *prompt, *chat, *system, *stop, *ids, *credentials;
 	int64_t max_tokens, top_k, seed;
 	double temperature, top_p;
 	bool json, ignore_eos;
@@ -24,6 +26,9 @@ struct generate_flags {
 static const struct option options[] = {
 	{ "gateway", OPTION_TEXT, AT(gateway), "http://127.0.0.1:8080", .metavar = "URL",
 	  .help = "the gateway to ask" },
+	{ "credentials", OPTION_TEXT, AT(credentials), NULL, .metavar = "DIR",
+	  .help = "for a gateway at https://: a folder of ca.pem, cert.pem, key.pem; else "
+		  "$PETALS_CREDENTIALS, else credentials in $PETALS_HOME or ~/.petals" },
 	{ "prompt", OPTION_TEXT, AT(prompt), NULL, .metavar = "TEXT",
 	  .help = "text to go on from" },
 	{ "chat", OPTION_TEXT, AT(chat), NULL, .metavar = "TEXT",
@@ -157,6 +162,33 @@ static char *request_body(const struct generate_flags *f)
 	return text;
 }
 
+/* Beyond loopback a gateway asks who we are, and is asked in turn. */
+static int present_credentials(CURL *curl, const struct generate_flags *f, struct error *e)
+{
+	static const struct {
+		CURLoption option;
+		const char *file;
+	} parts[] = {
+		{ CURLOPT_CAINFO, "ca.pem" }, { CURLOPT_SSLCERT, "cert.pem" },
+		{ CURLOPT_SSLKEY, "key.pem" },
+	};
+	const struct credentials_wish wish = { .given = f->credentials, .role = PRINCIPAL_TENANT };
+	char *folder;
+	int rc = strncmp(f->gateway, "https://", 8) ? 1 : credentials_find(&folder, &wish, e);
+
+	if (rc)
+		return MIN(rc, 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
+		char *path = file_join(folder, parts[i].file);
+
+		if (!path || curl_easy_setopt(curl, parts[i].option, path) != CURLE_OK)
+			rc = error_errno(e, -ENOMEM, "%s", folder);
+		mem_free(path);
+	}
+	mem_free(folder);
+	return rc;
+}
+
 static int post(struct answer *a, struct error *e)
 {
 	const struct generate_flags *f = a->flags;
@@ -174,6 +206,12 @@ static int post(struct answer *a, struct error *e)
 	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(curl, CURLOPT_WRITEDATA, a);
 	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, problem);
+	if (present_credentials(curl, f, e) < 0) {
+		curl_easy_cleanup(curl);
+		curl_slist_free_all(headers);
+		free(body);
+		return e->code;
+	}
 	a->started_ns = clock_ns(clock_real());
 	rc = curl_easy_perform(curl);
 	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "compute/model/model.h"
+#include "control/throwaway.h"
 #include "dataplane/base/buffer.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/memory.h"
@@ -28,7 +29,7 @@ struct up_flags {
 	char *model, *listen, *compute;
 	int64_t servers, replicas, base_port, threads, gateway_threads;
 	uint64_t ready_ns;
-	bool json;
+	bool json, insecure;
 };
 
 #define AT(field) offsetof(struct up_flags, field)
@@ -53,6 +54,8 @@ static const struct option options[] = {
 	  .help = "compute threads of the gateway, 0: one per core" },
 	{ "ready-within", OPTION_DURATION, AT(ready_ns), "10m", 1, 86400,
 	  .help = "give up when the swarm is not ready by then" },
+	{ "insecure", OPTION_FLAG, AT(insecure), NULL,
+	  .help = "do without the throw-away CA: plain text between the programs" },
 	{ "json", OPTION_FLAG, AT(json), NULL,
 	  .help = "print one JSON line when the swarm is ready, then stay quiet" },
 };
@@ -72,6 +75,7 @@ struct up {
 	char bin[512];              /* folder of the programs */
 	struct child children[CHILDREN_MAX];
 	uint32_t count;
+	struct throwaway *throwaway;        /* NULL: insecure */
 	struct error error;
 };
 
@@ -234,11 +238,30 @@ static void port_text(char out[32], int64_t base, int64_t offset)
 	snprintf(out, 32, "127.0.0.1:%lld", base ? (long long)(base + offset) : 0ll);
 }
 
+/* How a child says who it is; returns the arguments added. */
+static int add_credentials(const struct up *u, enum principal_role role, char **args)
+{
+	if (!u->throwaway) {
+		args[0] = "--insecure";
+		return 1;
+	}
+	args[0] = "--credentials";
+	args[1] = (char *)throwaway_credentials(u->throwaway, role);
+	return 2;
+}
+
 static struct child *start_directory(struct up *u)
 {
 	char listen[32], metrics[32];
-	char *args[] = { "petals-directory", "--listen", listen, "--store", ":memory:",
-			 "--metrics", metrics, "--log-level", "warn", "--json", NULL };
+	char *args[ARGS_MAX] = { "petals-directory", "--listen", listen, "--store", ":memory:",
+				 "--metrics", metrics, "--log-level", "warn", "--json" };
+	int count = 10;
+
+	count += add_credentials(u, PRINCIPAL_DIRECTORY, args + count);
+	if (u->throwaway) {
+		args[count++] = "--ca";
+		args[count++] = (char *)throwaway_ca(u->throwaway);
+	}
 
 	port_text(listen, u->flags->base_port, 0);
 	port_text(metrics, u->flags->base_port, 100);
@@ -262,6 +285,7 @@ static struct child *start_server(struct up *u, const char *directory, uint32_t 
 	snprintf(span, sizeof(span), "%u:%u", first, end);
 	snprintf(threads, sizeof(threads), "%lld", (long long)u->flags->threads);
 	snprintf(name, sizeof(name), "server %u", number);
+	count += add_credentials(u, PRINCIPAL_SERVER, args + count);
 	for (int i = 0; i < u->server_flag_count && count < ARGS_MAX - 1; i++)
 		args[count++] = u->server_flags[i];
 	c = start(u, name, args[0], args);
@@ -275,12 +299,13 @@ static struct child *start_server(struct up *u, const char *directory, uint32_t 
 static struct child *start_gateway(struct up *u, const char *directory)
 {
 	char threads[24];
-	char *args[] = { "petals-gateway", "--directory", (char *)directory, "--model",
-			 u->flags->model, "--listen", u->flags->listen, "--compute",
-			 u->flags->compute, "--threads", threads, "--log-level", "warn", "--json",
-			 NULL };
+	char *args[ARGS_MAX] = { "petals-gateway", "--directory", (char *)directory, "--model",
+				 u->flags->model, "--listen", u->flags->listen, "--compute",
+				 u->flags->compute, "--threads", threads, "--log-level", "warn",
+				 "--json" };
 
 	snprintf(threads, sizeof(threads), "%lld", (long long)u->flags->gateway_threads);
+	add_credentials(u, PRINCIPAL_GATEWAY, args + 14);
 	return start(u, "gateway", args[0], args);
 }
 
@@ -357,6 +382,11 @@ static int bring_up(struct up *u)
 	if (u->flags->servers * u->flags->replicas > CHILDREN_MAX - 2)
 		return error_set(&u->error, -EINVAL, "--servers x --replicas: at most %d",
 				 CHILDREN_MAX - 2);
+	if (!u->flags->insecure) {
+		rc = throwaway_open(&u->throwaway, clock_real(), &u->error);
+		if (rc < 0)
+			return rc;
+	}
 	directory = start_directory(u);
 	if (!directory)
 		return u->error.code;
@@ -364,6 +394,11 @@ static int bring_up(struct up *u)
 	if (rc < 0)
 		return rc;
 	say(u, "directory listens on %s\n", ready_text(directory, "address"));
+	if (u->throwaway) {
+		rc = throwaway_publish(u->throwaway, ready_text(directory, "address"), &u->error);
+		if (rc < 0)
+			return rc;
+	}
 	rc = start_servers(u, ready_text(directory, "address"), blocks);
 	if (rc < 0)
 		return rc;
@@ -447,6 +482,7 @@ static int run(void *target, int operand_count, char **operands)
 		ctl_fail("up", &u->error);
 	}
 	take_down(u);
+	throwaway_close(u->throwaway);
 	mem_free(u);
 	return rc < 0 && rc != -EINTR ? 1 : 0;
 }
@@ -458,12 +494,20 @@ static const char *const examples[] = {
 };
 
 const struct program ctl_up = {
-	.name = "up", .summary = "runs a whole swarm on this machine, in the foreground",
-	.description =
-		"Starts a directory, servers that share the model's blocks evenly, and a "
-		"gateway, each a process of its own, and takes everything down on Ctrl-C or "
-		"SIGTERM.  What follows -- is passed on to every server.",
+	.name = "up",
+	.summary = "runs a whole swarm on this machine, in the foreground",
+	.description = "Starts a directory, servers that share the model's blocks evenly, and a "
+		       "gateway, each a process of its own, and takes everything down on Ctrl-C or "
+		       "SIGTERM.  What follows -- is passed on to every server.\n\n"
+		       "The programs trust each other by certificates of a throw-away CA, which "
+		       "petalsctl "
+		       "and further programs on this machine find by the directory's address; it "
+		       "is removed "
+		       "at the end.",
 	.operands = "[-- SERVER FLAGS]",
-	.options = options, .option_count = ARRAY_LENGTH(options),
-	.target_bytes = sizeof(struct up_flags), .examples = examples, .run = run,
+	.options = options,
+	.option_count = ARRAY_LENGTH(options),
+	.target_bytes = sizeof(struct up_flags),
+	.examples = examples,
+	.run = run,
 };

@@ -7,13 +7,17 @@
 
 struct view_flags {
 	char *directory;
+	struct security_flags security;
 	bool json;
 };
 
+#define AT(field) offsetof(struct view_flags, field)
+
 static const struct option options[] = {
-	{ "directory", OPTION_ADDRESS, offsetof(struct view_flags, directory), "127.0.0.1:7700",
+	{ "directory", OPTION_ADDRESS, AT(directory), "127.0.0.1:7700",
 	  .help = "the directory to ask" },
-	{ "json", OPTION_FLAG, offsetof(struct view_flags, json), .help = "print JSON" },
+	CREDENTIALS_OPTION, INSECURE_OPTION,
+	{ "json", OPTION_FLAG, AT(json), .help = "print JSON" },
 };
 
 /* A model as the view has it: its members share the fingerprint. */
@@ -87,7 +91,7 @@ static int status(void *target, int operand_count, char **operands)
 	struct error e;
 	uint32_t count;
 
-	if (ctl_view(f->directory, &v, &e) < 0)
+	if (ctl_view(&f->security, f->directory, &v, &e) < 0)
 		return ctl_fail("status", &e);
 	count = models(v, hosted);
 	if (f->json) {
@@ -123,7 +127,7 @@ static int servers(void *target, int operand_count, char **operands)
 	struct view *v = NULL;
 	struct error e;
 
-	if (ctl_view(f->directory, &v, &e) < 0)
+	if (ctl_view(&f->security, f->directory, &v, &e) < 0)
 		return ctl_fail("servers", &e);
 	if (f->json) {
 		ctl_print(view_to_json(v));
@@ -186,7 +190,7 @@ static int blocks(void *target, int operand_count, char **operands)
 	struct error e;
 	uint32_t count;
 
-	if (ctl_view(f->directory, &v, &e) < 0)
+	if (ctl_view(&f->security, f->directory, &v, &e) < 0)
 		return ctl_fail("blocks", &e);
 	count = models(v, hosted);
 	if (f->json) {

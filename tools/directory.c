@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "control/directory.h"
+#include "control/registrar.h"
 #include "dataplane/base/buffer.h"
 #include "dataplane/base/file.h"
 #include "dataplane/base/log.h"
@@ -15,7 +16,8 @@
 #include "tools/program.h"
 
 struct directory_flags {
-	char *listen, *store, *metrics;
+	char *listen, *store, *metrics, *ca;
+	struct security_flags security;
 	uint64_t lease_ns, grace_ns;
 	int64_t peers;
 	bool json;
@@ -32,6 +34,11 @@ static const struct option options[] = {
 	{ "store", OPTION_TEXT, AT(store), NULL, .metavar = "FILE",
 	  .help = "where leases are kept; petals/directory.db in $XDG_STATE_HOME or "
 		  "~/.local/state unless given, :memory: keeps nothing" },
+	SECURITY_HEADING, CREDENTIALS_OPTION,
+	{ "ca", OPTION_TEXT, AT(ca), NULL, .metavar = "DIR",
+	  .help = "folder of the CA (petalsctl ca): enrol programs by join tokens, renew "
+		  "certificates, tell everybody what is revoked" },
+	INSECURE_OPTION,
 	{ .kind = OPTION_HEADING, .help = "Leases" },
 	{ "lease", OPTION_DURATION, AT(lease_ns), "3s", 0.2, 600,
 	  .help = "length of a lease for members that ask for none" },
@@ -100,8 +107,39 @@ struct serving {
 	const struct directory_flags *flags;
 	char *store;
 	struct running *running;
+	struct ca *ca;
+	struct registrar *registrar;
 	struct directory *directory;
 };
+
+/* The directory's own certificate, by its own CA. */
+static int renew(void *ctx, const char *request, char **certificate, struct error *e)
+{
+	struct serving *s = ctx;
+	struct principal self;
+
+	identity_self(running_identity(s->running), &self);
+	return ca_renew(s->ca, &self, request, strlen(request), certificate, e);
+}
+
+static int open_registrar(struct serving *s, struct error *e)
+{
+	const struct registrar_options o = {
+		.node = running_node(s->running), .rpc = running_rpc(s->running),
+		.identity = running_identity(s->running), .ca = s->ca,
+	};
+	struct principal self;
+
+	if (!o.identity)
+		return 0;
+	identity_self(o.identity, &self);
+	if (s->ca && memcmp(self.authority, ca_self(s->ca)->fingerprint, sizeof(self.authority)))
+		return error_set(e, -EKEYREJECTED,
+				 "--ca %s: this directory's own certificate was not "
+				 "issued by it",
+				 s->flags->ca);
+	return registrar_open(&s->registrar, &o, e);
+}
 
 /* What /metrics shows beside what every program counts. */
 static void show_counters(struct serving *s, bool shown)
@@ -109,12 +147,13 @@ static void show_counters(struct serving *s, bool shown)
 	struct endpoints *p = running_endpoints(s->running);
 	struct counters *const sets[] = {
 		directory_counters(s->directory), directory_watch_counters(s->directory),
+		s->registrar ? registrar_counters(s->registrar) : NULL,
 	};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(sets); i++) {
-		if (shown)
+		if (shown && sets[i])
 			endpoints_add_counters(p, sets[i]);
-		else
+		else if (sets[i])
 			endpoints_remove_counters(p, sets[i]);
 	}
 }
@@ -146,16 +185,27 @@ static int print_listening(const struct serving *s, struct error *e)
 static int serve(struct serving *s, struct error *e)
 {
 	const struct directory_flags *f = s->flags;
-	const struct running_options running = {
+	struct running_options running = {
 		.name = "petals-directory", .role = ROLE_DIRECTORY, .listen = f->listen,
 		.metrics = f->metrics, .peers_max = (uint32_t)f->peers,
 		.large_bytes = RPC_PAYLOAD_BYTES_MAX,
+		.security = &f->security, .ctx = s,
 	};
 	struct directory_options o = { .ttl_ns = f->lease_ns, .grace_ns = f->grace_ns };
 	int rc = choose_store(f->store, &s->store, e);
 
+	if (rc == 0 && f->ca && f->security.insecure)
+		rc = error_set(e, -EINVAL,
+			       "--ca issues certificates and --insecure does without: give "
+			       "one of them");
+	if (rc == 0 && f->ca) {
+		rc = ca_open(&s->ca, f->ca, clock_real(), e);
+		running.renew = renew;
+	}
 	if (rc == 0)
 		rc = running_open(&s->running, &running, e);
+	if (rc == 0)
+		rc = open_registrar(s, e);
 	if (rc < 0)
 		return rc;
 	o.node = running_node(s->running);
@@ -181,7 +231,9 @@ static int run(void *target, int operand_count, char **operands)
 	if (rc < 0)
 		fprintf(stderr, "petals-directory: %s\n", e.text);
 	directory_close(s.directory);
+	registrar_close(s.registrar);
 	running_close(s.running);
+	ca_close(s.ca);
 	mem_free(s.store);
 	return rc < 0 ? 1 : 0;
 }

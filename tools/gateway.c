@@ -23,6 +23,7 @@ struct gateway_flags {
 	int64_t threads, sessions, queue, context, default_tokens, choices, chunk, connections;
 	int compute;
 	uint64_t request_ns, drain_ns, body_bytes;
+	struct security_flags security;
 	bool no_chat, json;
 };
 
@@ -42,6 +43,7 @@ static const struct option options[] = {
 	  .help = "the directory that knows the servers" },
 	{ "listen", OPTION_ADDRESS, AT(listen), "127.0.0.1:8080",
 	  .help = "address for HTTP clients, port 0: any free one" },
+	SECURITY_HEADING, CREDENTIALS_OPTION, JOIN_OPTION, INSECURE_OPTION,
 	{ .kind = OPTION_HEADING, .help = "The device for the edges" },
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE", .help = "cpu, or cuda:N" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
@@ -195,6 +197,7 @@ static int open_gateway(struct serving *s, struct error *e)
 		.node = running_node(s->running), .sessions = s->sessions,
 		.directory = s->directory, .generations = s->generations,
 		.endpoints = running_endpoints(s->running),
+		.identity = running_identity(s->running),
 		.model = {
 			.name = f->name ? f->name : config->name,
 			.tokenizer = s->tokenizer, .chat_template = s->chat_template,
@@ -230,13 +233,14 @@ static void share_counters(struct serving *s)
 static void announce(struct serving *s)
 {
 	const char *name = s->flags->name ? s->flags->name : model_config(s->model)->name;
+	const char *scheme = gateway_scheme(s->gateway);
 	struct address at;
 
 	gateway_bound(s->gateway, &at);
 	if (s->flags->json)
-		printf("{\"gateway\": \"http://%s\", \"model\": \"%s\"}\n", at.text, name);
+		printf("{\"gateway\": \"%s://%s\", \"model\": \"%s\"}\n", scheme, at.text, name);
 	else
-		printf("serving %s at http://%s/v1\n", name, at.text);
+		printf("serving %s at %s://%s/v1\n", name, scheme, at.text);
 	fflush(stdout);
 }
 
@@ -245,6 +249,7 @@ static int serve(struct serving *s, struct error *e)
 	const struct gateway_flags *f = s->flags;
 	struct running_options running = {
 		.name = "petals-gateway", .role = ROLE_GATEWAY, .stopping = on_stopping, .ctx = s,
+		.security = &f->security, .directory = f->directory,
 	};
 	int rc = model_open(&s->model, f->model, e);
 
@@ -288,9 +293,13 @@ static void close_all(struct serving *s)
 
 static int run(void *target, int operand_count, char **operands)
 {
-	struct serving s = { .flags = target };
+	struct gateway_flags *f = target;
+	struct serving s = { .flags = f };
 	struct error e = { 0 };
-	int rc = serve(&s, &e);
+	int rc = security_join(&f->security, PRINCIPAL_GATEWAY, NULL, &f->directory, &e);
+
+	if (rc == 0)
+		rc = serve(&s, &e);
 
 	if (rc < 0)
 		fprintf(stderr, "petals-gateway: %s\n", e.text);

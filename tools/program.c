@@ -13,8 +13,11 @@
 
 struct running {
 	struct running_options options;
+	struct identity *identity;      /* NULL: insecure */
+	struct address directory;
 	struct node *node;
 	struct rpc *rpc;
+	struct keeper *keeper;
 	struct endpoints *endpoints;
 	struct http *http;
 	struct address address;
@@ -71,6 +74,56 @@ static void catch_signals(struct running *r)
 	core_add(node_core(r->node), &poller);
 }
 
+/* What a program has to be by its certificate. */
+static enum principal_role principal_role_of(enum wire_role role)
+{
+	switch (role) {
+	case ROLE_SERVER:
+		return PRINCIPAL_SERVER;
+	case ROLE_GATEWAY:
+		return PRINCIPAL_GATEWAY;
+	case ROLE_DIRECTORY:
+		return PRINCIPAL_DIRECTORY;
+	default:
+		return PRINCIPAL_OPERATOR;
+	}
+}
+
+static int open_identity(struct running *r, struct error *e)
+{
+	const struct running_options *o = &r->options;
+	enum principal_role role = principal_role_of(o->role);
+	struct principal self;
+	int rc = security_open(&r->identity, o->security, o->directory, role, e);
+
+	if (rc < 0 || !r->identity)
+		return rc;
+	identity_self(r->identity, &self);
+	if (!(self.roles & PRINCIPAL_BIT(role)))
+		return error_set(e, -EKEYREJECTED,
+				 "the certificate of %s in %s does not let it be a "
+				 "%s: `petalsctl ca issue --role %s`",
+				 self.name, identity_folder(r->identity), principal_role_name(role),
+				 principal_role_name(role));
+	return 0;
+}
+
+static int open_keeper(struct running *r, struct error *e)
+{
+	struct keeper_options o = {
+		.node = r->node, .rpc = r->rpc, .identity = r->identity,
+		.directory = r->options.directory ? &r->directory : NULL,
+		.renew = r->options.renew, .ctx = r->options.ctx,
+	};
+	int rc = 0;
+
+	if (!r->identity)
+		return 0;
+	if (o.directory)
+		rc = address_parse(&r->directory, r->options.directory, e);
+	return rc < 0 ? rc : keeper_open(&r->keeper, &o, e);
+}
+
 static int open_node(struct running *r, struct error *e)
 {
 	struct transport_options o;
@@ -80,6 +133,7 @@ static int open_node(struct running *r, struct error *e)
 	o.clock = clock_real();
 	o.role = r->options.role;
 	o.name = r->options.name;
+	o.identity = r->identity;
 	if (r->options.large_bytes)
 		o.large_bytes = MAX(o.large_bytes, r->options.large_bytes);
 	if (r->options.peers_max)
@@ -103,11 +157,12 @@ static int listen_for_metrics(struct running *r, struct error *e)
 	int rc = address_parse(&a, r->options.metrics, e);
 
 	if (rc == 0)
-		rc = endpoints_listen(r->endpoints, &a, &r->http, e);
+		rc = endpoints_listen(r->endpoints, &a, r->identity, &r->http, e);
 	if (rc < 0)
 		return error_wrap(e, "--metrics %s", r->options.metrics);
 	http_bound(r->http, &bound);
-	snprintf(r->metrics_url, sizeof(r->metrics_url), "http://%s/metrics", bound.text);
+	snprintf(r->metrics_url, sizeof(r->metrics_url), "%s://%s/metrics", http_scheme(r->http),
+		 bound.text);
 	return 0;
 }
 
@@ -119,11 +174,15 @@ int running_open(struct running **out, const struct running_options *o, struct e
 	if (!r)
 		return error_errno(e, -ENOMEM, "%s", o->name);
 	r->options = *o;
-	rc = open_node(r, e);
+	rc = open_identity(r, e);
+	if (rc == 0)
+		rc = open_node(r, e);
 	if (rc == 0)
 		rc = rpc_open(&r->rpc, r->node);
 	if (rc == 0)
 		rc = endpoints_open(&r->endpoints, o->name, node_core(r->node), clock_real());
+	if (rc == 0)
+		rc = open_keeper(r, e);
 	if (rc == 0 && o->listen)
 		rc = listen_for_peers(r, e);
 	if (rc == 0 && o->metrics)
@@ -137,6 +196,10 @@ int running_open(struct running **out, const struct running_options *o, struct e
 	endpoints_add_counters(r->endpoints, transport_counters(node_transport(r->node)));
 	endpoints_add_counters(r->endpoints, node_counters(r->node));
 	endpoints_add_counters(r->endpoints, rpc_counters(r->rpc));
+	if (r->identity) {
+		endpoints_add_counters(r->endpoints, identity_counters(r->identity));
+		endpoints_add_counters(r->endpoints, keeper_counters(r->keeper));
+	}
 	catch_signals(r);
 	*out = r;
 	return 0;
@@ -149,9 +212,16 @@ void running_close(struct running *r)
 	the_running = NULL;
 	http_close(r->http);
 	endpoints_close(r->endpoints);
+	keeper_close(r->keeper);
 	rpc_close(r->rpc);
 	node_close(r->node);
+	identity_close(r->identity);
 	mem_free(r);
+}
+
+struct identity *running_identity(struct running *r)
+{
+	return r->identity;
 }
 
 struct node *running_node(struct running *r)

@@ -19,6 +19,7 @@ struct server_flags {
 	int64_t capacity, threads, sessions, page_tokens, rows, prefill_rows, tokens;
 	int compute, wire;
 	uint64_t kv_bytes, history_bytes, lease_ns, drain_ns;
+	struct security_flags security;
 	bool json;
 };
 
@@ -41,6 +42,7 @@ static const struct option options[] = {
 	  .help = "address for /metrics, /live, /health, /ready, /version" },
 	{ "name", OPTION_TEXT, AT(name), NULL, .metavar = "NAME",
 	  .help = "what people call this server; its address unless given" },
+	SECURITY_HEADING, CREDENTIALS_OPTION, JOIN_OPTION, INSECURE_OPTION,
 	{ .kind = OPTION_HEADING, .help = "The device" },
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",
 	  .help = "cpu, or cuda:N" },
@@ -78,6 +80,7 @@ static const struct option options[] = {
 
 static const char *const examples[] = {
 	"petals-server --model SmolLM2.gguf --blocks 0:10 --listen 127.0.0.1:7701",
+	"petals-server --join TOKEN --model SmolLM2.gguf --listen 10.0.0.17:7701",
 	"petals-server --model llama-2-70b/ --device cpu --capacity 8 --kv-bytes 8G",
 	NULL,
 };
@@ -222,6 +225,7 @@ static int serve(struct serving *s, struct error *e)
 	struct running_options running = {
 		.name = "petals-server", .role = ROLE_SERVER, .listen = f->listen,
 		.metrics = f->metrics, .stopping = on_stopping, .ctx = s,
+		.security = &f->security, .directory = f->directory,
 	};
 	struct server_options o;
 	struct address directory;
@@ -250,9 +254,13 @@ static int serve(struct serving *s, struct error *e)
 
 static int run(void *target, int operand_count, char **operands)
 {
-	struct serving s = { .flags = target };
+	struct server_flags *f = target;
+	struct serving s = { .flags = f };
 	struct error e = { 0 };
-	int rc = serve(&s, &e);
+	int rc = security_join(&f->security, PRINCIPAL_SERVER, f->name, &f->directory, &e);
+
+	if (rc == 0)
+		rc = serve(&s, &e);
 
 	if (rc < 0)
 		fprintf(stderr, "petals-server: %s\n", e.text);

@@ -18,6 +18,7 @@ build  pkg-config            cmd:pkg-config      finds libraries
 build  liburing-dev          pc:liburing         asynchronous sockets
 build  libjansson-dev        pc:jansson          JSON
 build  libmicrohttpd-dev     pc:libmicrohttpd    the HTTP server
+build  libgnutls28-dev       pc:gnutls           HTTPS of the HTTP server
 build  libsqlite3-dev        pc:sqlite3          the store of the directory
 build  libpcre2-dev          pc:libpcre2-8       regular expressions of tokenizers
 build  libutf8proc-dev       pc:libutf8proc      Unicode normalisation

@@ -2,8 +2,9 @@
  * dump all derive from it.
  *
  * A program is a struct program with its option rows; a program with verbs
- * (petalsctl) lists one struct program per verb.  "--name value", "--name=value"
- * and, for OPTION_FLAG, bare "--name" are accepted; "--config FILE" reads
+ * (petalsctl) lists one struct program per verb, named by one word or two ("ca
+ * init").  "--name value", "--name=value" and, for OPTION_FLAG, bare "--name"
+ * are accepted; "--config FILE" reads
  * "name = value" lines (# starts a comment); the command line wins over the
  * file, the file over the default.  Every program also knows --help, --version,
  * --dump-options, --config, --log-level and --log-json without rows of its own.
@@ -11,7 +12,7 @@
  * Threads    Used at start, by one thread.
  * Ownership  Strings stored into the target are owned by it until
  *            options_release().
- * Units      OPTION_DURATION takes 250ms, 10s, 2m, 1h and stores _ns (uint64_t);
+ * Units      OPTION_DURATION takes 250ms, 10s, 2m, 1h, 3d and stores _ns (uint64_t);
  *            OPTION_BYTES takes 64k, 16M, 2G and stores bytes (uint64_t).
  * Errors     options_parse(): -EINVAL with a sentence that names the option,
  *            the value and what would be accepted (and the nearest name for an

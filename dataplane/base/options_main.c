@@ -73,25 +73,71 @@ static int run(const struct program *p, const struct program *parent, int argc, 
 	return status < 0 ? 1 : status;
 }
 
-static const struct program *find_verb(const struct program *p, const char *name)
+/* How many words of the command line are the verb's name ("up", "ca init"); 0: it is not. */
+static int verb_words(const char *name, int argc, char **argv)
 {
-	for (uint32_t i = 0; i < p->verb_count; i++)
-		if (strcmp(p->verbs[i]->name, name) == 0)
+	int words = 0;
+
+	for (const char *at = name, *end; at; at = *end ? end + 1 : NULL, words++) {
+		end = strchrnul(at, ' ');
+		if (words >= argc || strlen(argv[words]) != (size_t)(end - at) ||
+		    memcmp(argv[words], at, (size_t)(end - at)))
+			return 0;
+	}
+	return words;
+}
+
+static const struct program *find_verb(const struct program *p, int argc, char **argv,
+				       int *words)
+{
+	for (uint32_t i = 0; i < p->verb_count; i++) {
+		*words = verb_words(p->verbs[i]->name, argc, argv);
+		if (*words)
 			return p->verbs[i];
+	}
 	return NULL;
 }
 
 bool program_has_verb(const struct program *p, const char *name)
 {
-	return find_verb(p, name) != NULL;
+	int words;
+
+	return find_verb(p, 1, (char **)&name, &words) != NULL;
 }
 
-static int unknown_verb(const struct program *p, const char *name)
+/* "ca" alone, or with a second word that is none: says which there are. */
+static bool complain_second_word(const struct program *p, int argc, char **argv)
 {
+	size_t length = strlen(argv[0]);
+	struct buffer sentence = { 0 };
+	bool any = false;
+
+	buffer_printf(&sentence, "'%.60s' wants one of", argv[0]);
+	for (uint32_t i = 0; i < p->verb_count; i++) {
+		const char *name = p->verbs[i]->name;
+
+		if (strncmp(name, argv[0], length) || name[length] != ' ')
+			continue;
+		buffer_printf(&sentence, "%s %s", any ? "," : "", name + length + 1);
+		any = true;
+	}
+	if (argc > 1)
+		buffer_printf(&sentence, ", not '%.60s'", argv[1]);
+	if (any)
+		complain(p, NULL, buffer_string(&sentence));
+	buffer_close(&sentence);
+	return any;
+}
+
+static int unknown_verb(const struct program *p, int argc, char **argv)
+{
+	const char *name = argv[0];
 	size_t length = strlen(name);
 	struct nearest n = { 0 };
 	char sentence[256];
 
+	if (complain_second_word(p, argc, argv))
+		return 2;
 	for (uint32_t i = 0; i < p->verb_count; i++)
 		nearest_consider(&n, name, length, p->verbs[i]->name);
 	nearest_consider(&n, name, length, "help");
@@ -108,12 +154,14 @@ static int unknown_verb(const struct program *p, const char *name)
 	return complain(p, NULL, sentence);
 }
 
-static int help_verb(const struct program *p, const char *name)
+/* argv: what is to be explained; nothing: the program. */
+static int help_verb(const struct program *p, int argc, char **argv)
 {
-	const struct program *verb = name ? find_verb(p, name) : NULL;
+	int words;
+	const struct program *verb = argc > 0 ? find_verb(p, argc, argv, &words) : NULL;
 
-	if (name && !verb && strcmp(name, "help") != 0 && strcmp(name, "version") != 0)
-		return unknown_verb(p, name);
+	if (argc > 0 && !verb && strcmp(argv[0], "help") != 0 && strcmp(argv[0], "version") != 0)
+		return unknown_verb(p, argc, argv);
 	if (verb)
 		program_help(verb, p, stdout);
 	else
@@ -126,18 +174,19 @@ static int dispatch(const struct program *p, int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : NULL;
 	const struct program *verb;
+	int words;
 
 	if (!name) {
 		program_help(p, NULL, stderr);
 		return 2;
 	}
-	verb = find_verb(p, name);
+	verb = find_verb(p, argc - 1, argv + 1, &words);
 	if (verb)
-		return run(verb, p, argc - 1, argv + 1);
+		return run(verb, p, argc - words, argv + words);
 	if (strcmp(name, "help") == 0)
-		return help_verb(p, argc > 2 ? argv[2] : NULL);
+		return help_verb(p, argc - 2, argv + 2);
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-		return help_verb(p, NULL);
+		return help_verb(p, 0, NULL);
 	if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
 		program_print_version(p, NULL);
 		return 0;
@@ -146,7 +195,7 @@ static int dispatch(const struct program *p, int argc, char **argv)
 		program_man(p, NULL, stdout);
 		return 0;
 	}
-	return unknown_verb(p, name);
+	return unknown_verb(p, argc - 1, argv + 1);
 }
 
 int options_main(const struct program *p, int argc, char **argv)

@@ -387,7 +387,8 @@ void program_man(const struct program *p, const struct program *parent, FILE *ou
 		buffer_printf(&text, "%s-", parent->name);
 	buffer_text(&text, p->name);
 	for (size_t i = title; i < text.length; i++)
-		text.data[i] = (char)toupper((unsigned char)text.data[i]);
+		text.data[i] = text.data[i] == ' ' ? '-' :
+				(char)toupper((unsigned char)text.data[i]);
 	buffer_text(&text, " 1 \"\" \"petals " PETALS_VERSION "\" \"User Commands\"\n.SH NAME\n");
 	if (parent)
 		buffer_printf(&text, "%s\\-", parent->name);

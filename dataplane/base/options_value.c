@@ -22,8 +22,14 @@ struct suffix {
 
 /* Largest first: the first that divides a value prints it. */
 static const struct suffix time_suffixes[] = {
-	{ "h", 3600 * NS_PER_S }, { "m", 60 * NS_PER_S }, { "s", NS_PER_S },
-	{ "ms", NS_PER_MS }, { "us", NS_PER_US }, { "ns", 1 }, { NULL, 0 },
+	{ "d", 86400 * NS_PER_S },
+	{ "h", 3600 * NS_PER_S },
+	{ "m", 60 * NS_PER_S },
+	{ "s", NS_PER_S },
+	{ "ms", NS_PER_MS },
+	{ "us", NS_PER_US },
+	{ "ns", 1 },
+	{ NULL, 0 },
 };
 static const struct suffix size_suffixes[] = {
 	{ "T", GIB << 10 }, { "G", GIB }, { "M", MIB }, { "k", KIB }, { "", 1 }, { NULL, 0 },

@@ -28,7 +28,7 @@ static struct endpoints *open_both(struct http **h, struct address *at)
 
 	CHECK_EQ(endpoints_open(&p, "petals-test", NULL, clock_real()), 0);
 	CHECK_EQ(address_parse(at, "127.0.0.1:0", NULL), 0);
-	CHECK_OK(endpoints_listen(p, at, h, &e), &e);
+	CHECK_OK(endpoints_listen(p, at, NULL, h, &e), &e);
 	http_bound(*h, at);
 	return p;
 }
@@ -96,7 +96,7 @@ TEST(endpoints__notice_a_stuck_core)
 	sim_program_open(&program, n, ROLE_SERVER, "server");
 	CHECK_EQ(endpoints_open(&p, "petals-test", node_core(program.node), sim_clock(n)), 0);
 	CHECK_EQ(address_parse(&at, "127.0.0.1:0", NULL), 0);
-	CHECK_OK(endpoints_listen(p, &at, &h, &e), &e);
+	CHECK_OK(endpoints_listen(p, &at, NULL, &h, &e), &e);
 	http_bound(h, &at);
 	run_for(n, 60 * NS_PER_S);
 	check_page(&at, "/live", 200, "live");

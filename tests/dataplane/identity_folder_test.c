@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tests/support/handshake.h"
@@ -102,6 +105,63 @@ TEST(identity__folder_changes_are_noticed)
 	identity_close(id);
 	identity_pem_release(&first);
 	identity_pem_release(&second);
+	remove_folder(folder);
+	close_world(&w);
+}
+
+/* The key's certificate, made anew for another name: as a CA renews it. */
+static char *renewed(struct test_ca *ca, const char *key_pem, const char *name)
+{
+	struct certificate_spec spec = { .name = name, .roles = 1, .not_after_unix_s = 2 * NOW_S };
+	struct error e = { 0 };
+	EVP_PKEY *key;
+	char *pem;
+	X509 *c;
+
+	CHECK_OK(certificate_key_from_pem(&key, key_pem, &e), &e);
+	certificate_serial(spec.serial, &ca->random);
+	CHECK_OK(certificate_issue(&c, &spec, key, ca->certificate, ca->key, &e), &e);
+	CHECK_OK(certificate_to_pem(&pem, c, &e), &e);
+	X509_free(c);
+	EVP_PKEY_free(key);
+	return pem;
+}
+
+/* Goal: a renewed certificate is used at once and after a restart; another's is refused. */
+TEST(identity_install__takes_our_own)
+{
+	char *folder = make_folder(), *cert;
+	struct identity_pem pem, other;
+	struct principal self;
+	struct error e = { 0 };
+	struct identity *id;
+	uint64_t generation;
+	struct world w;
+
+	open_world(&w);
+	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	other = test_ca_issue(&w.ca, "server-3", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	test_write_credentials(folder, &pem);
+	CHECK_OK(identity_open(&id, folder, &w.clock.clock, &e), &e);
+	CHECK_TEXT(identity_folder(id), folder);
+	generation = identity_generation(id);
+	CHECK_EQ(identity_install(id, other.cert, &e), -EKEYREJECTED);
+	CHECK_EQ(identity_install(id, "nothing", &e), -EBADMSG);
+	CHECK_TEXT(e.text, "the renewed cert.pem holds no certificate in PEM");
+	CHECK_EQ(identity_generation(id), generation);
+	cert = renewed(&w.ca, pem.key, "server-2b");
+	CHECK_OK(identity_install(id, cert, &e), &e);
+	identity_self(id, &self);
+	CHECK_TEXT(self.name, "server-2b");
+	CHECK_EQ(identity_poll(id, 10 * NS_PER_S, &e), 0);
+	identity_close(id);
+	CHECK_OK(identity_open(&id, folder, &w.clock.clock, &e), &e);
+	identity_self(id, &self);
+	CHECK_TEXT(self.name, "server-2b");
+	identity_close(id);
+	mem_free(cert);
+	identity_pem_release(&pem);
+	identity_pem_release(&other);
 	remove_folder(folder);
 	close_world(&w);
 }

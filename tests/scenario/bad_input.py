@@ -57,10 +57,13 @@ def a_port_that_is_taken_is_named():
     taken = socket.create_server(("127.0.0.1", 0))
     address = f"127.0.0.1:{taken.getsockname()[1]}"
     directory = state["swarm"].directory
-    refused(address, "petals-directory", "--listen", address, "--store", ":memory:")
+    refused(
+        address, "petals-directory", "--insecure", "--listen", address, "--store", ":memory:"
+    )
     refused(
         address,
         "petals-directory",
+        "--insecure",
         "--listen",
         "127.0.0.1:0",
         "--metrics",
@@ -105,15 +108,33 @@ def absurd_flags_are_named():
     refused("--threads", "petals-server", "--model", MODEL, "--threads", "many", status=2)
     refused("--blocks", "petals-server", "--model", MODEL, "--blocks", "7:3", status=2)
     refused("0:30", "petals-server", "--model", MODEL, "--blocks", "20:31")
-    refused("abacus:0", "petals-server", "--model", MODEL, "--device", "abacus:0")
-    refused("loopback", "petals-directory", "--listen", "0.0.0.0:0", "--store", ":memory:")
+    refused("abacus:0", "petals-server", "--insecure", "--model", MODEL, "--device", "abacus:0")
     refused(
-        "loopback", "petals-server", "--model", MODEL, "--blocks", "0:2", "--listen", "0.0.0.0:0"
+        "loopback",
+        "petals-directory",
+        "--insecure",
+        "--listen",
+        "0.0.0.0:0",
+        "--store",
+        ":memory:",
+    )
+    refused("petalsctl ca init", "petals-directory", "--listen", "0.0.0.0:0", "--store", ":memory:")
+    refused(
+        "loopback",
+        "petals-server",
+        "--insecure",
+        "--model",
+        MODEL,
+        "--blocks",
+        "0:2",
+        "--listen",
+        "0.0.0.0:0",
     )
     refused("--servers", "petalsctl", "up", "--model", MODEL, "--servers", 31)
     refused(
         "/no/such/folder",
         "petals-directory",
+        "--insecure",
         "--listen",
         "127.0.0.1:0",
         "--store",

@@ -59,6 +59,7 @@ def a_swarm_that_has_worked():
         "127.0.0.1:0",
         "--store",
         ":memory:",
+        "--insecure",
     )
     url = state["alone"].ready["metrics"].rsplit("/", 1)[0]
     state["pages"]["petals-directory"].append(url)
@@ -72,6 +73,7 @@ def a_swarm_that_has_worked():
         1,
         "--log-level",
         "warn",
+        "--insecure",
     )
     check_equal(
         (server.ready["first"], server.ready["end"]), (0, 30), "blocks that the directory granted"
@@ -155,6 +157,7 @@ def a_gateway_without_servers_is_not_ready():
     check_equal(state["lone_server"].stop(), 0, "exit status of the server")
     gateway = start(
         "petals-gateway",
+        "--insecure",
         "--directory",
         directory,
         "--model",
@@ -173,6 +176,7 @@ def a_gateway_without_servers_is_not_ready():
     check_equal(request(url + "/live")[0], 200, "/live without servers")
     server = start(
         "petals-server",
+        "--insecure",
         "--directory",
         directory,
         "--model",

@@ -23,6 +23,10 @@ BIN = os.environ["PETALS_BIN"]
 MODEL = os.environ.get("PETALS_MODEL", "")
 READY_S = 60
 _started = []
+# Throw-away certificates of swarms; nobody's own are touched.
+_home = tempfile.TemporaryDirectory()
+os.environ["PETALS_HOME"] = _home.name
+os.environ.pop("PETALS_CREDENTIALS", None)
 
 
 class Failed(Exception):

@@ -18,6 +18,12 @@ struct sim_network *test_network(void)
 void sim_program_open(struct sim_program *p, struct sim_network *n, enum wire_role role,
 		  const char *name)
 {
+	sim_program_open_as(p, n, role, name, NULL);
+}
+
+void sim_program_open_as(struct sim_program *p, struct sim_network *n, enum wire_role role,
+			 const char *name, struct identity *id)
+{
 	struct transport_options o;
 	struct error e;
 
@@ -27,6 +33,7 @@ void sim_program_open(struct sim_program *p, struct sim_network *n, enum wire_ro
 	o.network = n;
 	o.role = role;
 	o.name = name;
+	o.identity = id;
 	*p = (struct sim_program){ .network = n };
 	CHECK_OK(node_open(&p->node, &o, &e), &e);
 	CHECK_EQ(rpc_open(&p->rpc, p->node), 0);

@@ -21,6 +21,9 @@ struct sim_program {
 struct sim_network *test_network(void);                  /* of test_seed() */
 void sim_program_open(struct sim_program *p, struct sim_network *n, enum wire_role role,
 		  const char *name);
+/* ... with TLS, as whom the identity says; NULL: in the clear. */
+void sim_program_open_as(struct sim_program *p, struct sim_network *n, enum wire_role role,
+			 const char *name, struct identity *id);
 /* Listens on an address such as "sim:7700". */
 void sim_program_listen(struct sim_program *p, const char *address);
 /* Takes the program off the network; what hangs on its node is closed between these. */

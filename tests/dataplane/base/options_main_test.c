@@ -41,9 +41,17 @@ static const struct program status = {
 	.name = "status", .summary = "show the swarm", .target_bytes = sizeof(struct target),
 	.run = run,
 };
-static const struct program *const verbs[] = { &up, &status };
+static const struct program ca_init = {
+	.name = "ca init", .summary = "make a CA", .options = rows,
+	.option_count = ARRAY_LENGTH(rows), .target_bytes = sizeof(struct target), .run = run,
+};
+static const struct program ca_show = {
+	.name = "ca show", .summary = "show a CA", .operands = "[NAME]",
+	.target_bytes = sizeof(struct target), .run = run,
+};
+static const struct program *const verbs[] = { &up, &status, &ca_init, &ca_show };
 static const struct program petalsctl = {
-	.name = "petalsctl", .summary = "operate a swarm", .verbs = verbs, .verb_count = 2,
+	.name = "petalsctl", .summary = "operate a swarm", .verbs = verbs, .verb_count = 4,
 };
 
 struct streams {
@@ -117,6 +125,11 @@ TEST(options_main__runs_the_verb)
 	seen.status = 0;
 	CHECK_EQ(main_of(&up, "up --servers 9", &s), 0);
 	CHECK_EQ(seen.servers, 9);
+	/* ... also one of two words. */
+	CHECK_EQ(main_of(&petalsctl, "petalsctl ca init --servers 7", &s), 0);
+	CHECK_EQ(seen.servers, 7);
+	CHECK_EQ(main_of(&petalsctl, "petalsctl ca show init", &s), 0);
+	CHECK_TEXT(seen.first, "init");
 	CHECK_EQ(mem_live_blocks(), before);
 }
 
@@ -134,6 +147,11 @@ TEST(options_main__complains)
 		{ "petalsctl up --severs 3",
 		  "petalsctl up: unknown option --severs; did you mean --servers?\n" },
 		{ "petalsctl status now", "petalsctl status: unexpected argument 'now'\n" },
+		{ "petalsctl ca", "petalsctl: 'ca' wants one of init, show\n" },
+		{ "petalsctl ca inti", "petalsctl: 'ca' wants one of init, show, not 'inti'\n" },
+		{ "petalsctl help ca", "petalsctl: 'ca' wants one of init, show\n" },
+		{ "petalsctl ca init --severs 3",
+		  "petalsctl ca init: unknown option --severs; did you mean --servers?\n" },
 		{ "petalsctl help statsu",
 		  "petalsctl: unknown command 'statsu'; did you mean status?\n" },
 	};
@@ -157,18 +175,22 @@ TEST(options_main__answers)
 		{ "petalsctl help", "petalsctl - operate a swarm\n" },
 		{ "petalsctl --help", "petalsctl - operate a swarm\n" },
 		{ "petalsctl -h", "petalsctl - operate a swarm\n" },
-		{ "petalsctl help up",
-		  "petalsctl up - run a swarm\n\nUsage: petalsctl up [OPTION...] [-- FLAGS]\n" },
+		{ "petalsctl help up", "petalsctl up - run a swarm\n\nUsage: petalsctl up "
+				       "[OPTION...] [-- FLAGS]\n" },
 		{ "petalsctl up --help", "petalsctl up - run a swarm\n\nUsage: petalsctl up" },
 		{ "petalsctl up -h", "petalsctl up - run a swarm\n" },
+		{ "petalsctl help ca show", "petalsctl ca show - show a CA\n\nUsage: petalsctl ca "
+					    "show [OPTION...] [NAME]\n" },
+		{ "petalsctl ca init -h", "petalsctl ca init - make a CA\n" },
+		{ "petalsctl ca init --man", ".TH PETALSCTL-CA-INIT 1 " },
 		{ "petalsctl version", "petalsctl " PETALS_VERSION "\n" },
 		{ "petalsctl --version", "petalsctl " PETALS_VERSION "\n" },
 		{ "petalsctl up --version", "petalsctl " PETALS_VERSION "\n" },
 		{ "petalsctl --man", ".TH PETALSCTL 1 " },
 		{ "petalsctl up --man", ".TH PETALSCTL-UP 1 " },
-		{ "petalsctl up --servers 4 --dump-options",
-		  "servers = 4\nname = x\n\n"
-		  "# Common options\nlog-level = info\nlog-json = false\n" },
+		{ "petalsctl up --servers 4 --dump-options", "servers = 4\nname = x\n\n"
+							     "# Common options\nlog-level = "
+							     "info\nlog-json = false\n" },
 	};
 	static struct streams s;
 

@@ -44,6 +44,7 @@ TEST(option_store__round_trips)
 		{ OPTION_CHOICE, "cuda", "cuda" }, { OPTION_CHOICE, "cpu2", "cpu2" },
 		{ OPTION_DURATION, "250ms", "250ms" }, { OPTION_DURATION, "1.5s", "1500ms" },
 		{ OPTION_DURATION, "120s", "2m" }, { OPTION_DURATION, "1h", "1h" },
+		{ OPTION_DURATION, "48h", "2d" }, { OPTION_DURATION, "90d", "90d" },
 		{ OPTION_DURATION, "0", "0s" }, { OPTION_DURATION, "7us", "7us" },
 		{ OPTION_BYTES, "64k", "64k" }, { OPTION_BYTES, "1024K", "1M" },
 		{ OPTION_BYTES, "2GiB", "2G" }, { OPTION_BYTES, "1000", "1000" },
