@@ -37,7 +37,7 @@ static const enum verb wire_verbs[WIRE_TYPE_COUNT] = {
 	/* The message layer's own: part of having a connection at all. */
 	[WIRE_HELLO] = VERB_CALL,       [WIRE_PING] = VERB_CALL,
 	[WIRE_PONG] = VERB_CALL,        [WIRE_CREDIT] = VERB_CALL,
-	[WIRE_GOODBYE] = VERB_CALL,
+	[WIRE_GOODBYE] = VERB_CALL,     [WIRE_PATH] = VERB_CALL,
 
 	[WIRE_OPEN] = VERB_OPEN,        [WIRE_REROUTE] = VERB_OPEN,
 	[WIRE_CLOSE] = VERB_OPEN,       [WIRE_STEP] = VERB_PUSH,
