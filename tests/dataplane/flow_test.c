@@ -170,6 +170,10 @@ TEST(flow_send__decode_overtakes)
 	second = flow_world_post(w, 0, 1, 2, 100, FLOW_DECODE);
 	flow_world_run(w, in(w, 2 * NS_PER_MS));
 	step = flow_world_post(w, 0, 1, 3, 1152, FLOW_DECODE);
+	/* Its sender is told, too, while the large one is on its way. */
+	flow_world_run(w, in(w, 2 * NS_PER_MS));
+	CHECK_EQ(w->posts[step].state, POST_ACKED);
+	CHECK_EQ(w->posts[large].state, POST_SENT);
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK_EQ(w->arrivals[3], large);
 	CHECK(w->posts[step].arrived_ns < w->posts[large].arrived_ns);
