@@ -11,6 +11,7 @@ enum {
 
 static const double packets_at_start = 16;
 static const double packets_least = 0.1;
+static const double delay_least = 8;    /* packets that delay alone leaves */
 static const double cut_most = 0.5;     /* of the window, at once */
 static const double cut_slope = 0.8;    /* per part of the delay above target */
 static const double loss_cut = 0.7;     /* what a loss leaves */
@@ -26,6 +27,7 @@ void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most)
 	*w = (struct flow_window){
 		.target_ns = target_ns, .most = most, .slow_start = true,
 		.packets = MIN(packets_at_start, (double)most),
+		.round_least_ns = UINT64_MAX,
 	};
 }
 
@@ -76,16 +78,32 @@ static void cut(struct flow_window *w, double left, uint64_t now_ns)
 	set(w, w->packets * MAX(left, 1 - cut_most));
 }
 
+static void end_round(struct flow_window *w, double goal, uint64_t now_ns)
+{
+	double least_ns = (double)w->round_least_ns, before = w->packets;
+
+	w->round_ns = now_ns;
+	if (w->round_least_ns != UINT64_MAX && least_ns > goal) {
+		cut(w, 1 - cut_slope * (least_ns - goal) / least_ns, now_ns);
+		w->packets = MAX(w->packets, MIN(before, delay_least));
+	}
+	w->round_least_ns = UINT64_MAX;
+}
+
 void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, double marked,
 		       uint64_t now_ns)
 {
-	double goal = target(w), above = (double)rtt_ns - goal;
+	double goal = target(w);
 
 	w->before_timeout = 0;
+	if (rtt_ns)
+		w->round_least_ns = MIN(w->round_least_ns, rtt_ns);
+	if (now_ns - w->round_ns >= w->srtt_ns)
+		end_round(w, goal, now_ns);
 	if (marked > 0)
 		cut(w, 1 - marked / 2, now_ns);
-	else if (above > 0)
-		cut(w, 1 - cut_slope * above / (double)rtt_ns, now_ns);
+	else if ((double)rtt_ns > goal)
+		return;
 	else if (w->slow_start)
 		set(w, w->packets + packets);
 	else

@@ -4,7 +4,13 @@
  * packet more per round trip below it, a cut in proportion above it, at most once
  * per round trip and never below half.  The target is the least round trip seen
  * lately and some queueing, more of it for small windows, so that many flows share
- * a link fairly.  A window below one packet is a pause between packets.
+ * a link fairly.
+ *
+ * On shared hosts a round trip is long, too, because the other side's loop did not
+ * run, which no smaller window mends.  So a round is judged by the least of its
+ * round trips (a queue delays them all), and delay alone does not make a window
+ * smaller than a few packets; loss, marks and timeouts do.  A window below one
+ * packet is a pause between packets.
  *
  * Threads    A window belongs to its flow's thread.
  * Ownership  Plain storage.
@@ -25,6 +31,8 @@ struct flow_window {
 	uint64_t srtt_ns, var_ns;       /* 0: not measured */
 	uint64_t least_ns;              /* round trip, of this and the last period */
 	uint64_t least_before_ns, least_since_ns;
+	uint64_t round_ns;              /* when this round began */
+	uint64_t round_least_ns;        /* of its round trips; UINT64_MAX: none yet */
 	uint64_t cut_ns;                /* when it was last made smaller */
 	double before_timeout;          /* for undo; 0: nothing to undo */
 	uint64_t pace_ns;               /* the next packet may leave */

@@ -250,13 +250,43 @@ TEST(flow__being_descheduled_is_not_silence)
 	flow_world_pass(w, NS_PER_MS);
 	for (uint32_t i = 0; i < 50; i++)
 		flow_world_post(w, 0, 1, 0, 30000, FLOW_BATCH);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 3; i++) {
 		flow_world_run(w, in(w, 50 * NS_PER_US));
+		/* And what was answered meanwhile is lost. */
 		flow_world_freeze(w, 0, 500 * NS_PER_MS);
-		flow_world_pass(w, 500 * NS_PER_MS);
+		port_network_cut(w->network, 1, 0, true);
+		port_network_cut(w->network, 0, 1, true);
+		flow_world_pass(w, 500 * NS_PER_MS - NS_PER_US);
+		port_network_cut(w->network, 1, 0, false);
+		port_network_cut(w->network, 0, 1, false);
+		flow_world_pass(w, NS_PER_US);
 	}
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK(!w->lanes[0][1].broken && !w->lanes[1][0].broken);
+	flow_world_close(w);
+}
+
+/* Goal: a timeout that was none leaves the window as it was. */
+TEST(flow__spurious_timeout_is_undone)
+{
+	struct flow_world *w = pair(NULL);
+	struct flow_info before, after;
+
+	for (uint32_t i = 0; i < 60; i++)
+		flow_world_post(w, 0, 1, 0, 60000, FLOW_BATCH);
+	flow_world_run(w, in(w, 110 * NS_PER_US));
+	flow_inform(w->lanes[0][1].flow, &before);
+	CHECK(before.in_flight > 20);
+	flow_world_freeze(w, 1, 30 * NS_PER_MS);         /* the other side stands still */
+	flow_world_pass(w, 29 * NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window <= 1);
+	flow_world_run(w, in(w, NS_PER_MS + 200 * NS_PER_US));
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window >= before.window / 2);
+	CHECK(counters_value(flows_counters(w->nodes[0].flows), TIMEOUTS, 0) > 0);
+	CHECK(counters_value(flows_counters(w->nodes[0].flows), SPURIOUS, 0) > 0);
+	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	flow_world_close(w);
 }
 
