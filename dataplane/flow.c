@@ -100,15 +100,13 @@ static int enlist(struct flow *f, struct error *e)
 {
 	struct flows *fs = f->set;
 
-	for (f->index = 0; f->index < fs->options.flows_max && fs->flows[f->index]; f->index++)
-		;
-	if (f->index == fs->options.flows_max)
-		return error_set(e, -ENFILE, "all %u flows of the port are taken", f->index);
+	if (fs->count == fs->options.flows_max)
+		return error_set(e, -ENFILE, "all %u flows of the port are taken", fs->count);
 	if (map_put(fs->by_connection, f->options.connection_in, f) < 0)
 		return error_set(e, -EEXIST, "connection %08x is known already",
 				 f->options.connection_in);
+	f->index = fs->count++;
 	fs->flows[f->index] = f;
-	fs->count++;
 	return 0;
 }
 
@@ -174,8 +172,8 @@ void flow_close(struct flow *f)
 	flow_stop(f);
 	map_remove(fs->by_connection, f->options.connection_in);
 	fs->port->ops->forget(fs->port, f->path);
-	fs->flows[f->index] = NULL;
-	fs->count--;
+	fs->flows[f->index] = fs->flows[--fs->count];
+	fs->flows[f->index]->index = f->index;
 	free_memory(f);
 }
 

@@ -126,7 +126,8 @@ struct flow {
 
 	/* What arrived. */
 	struct replay replay;
-	uint64_t wanting, wanting_ns;   /* newest that wants an ACK, + 1; its arrival */
+	uint64_t wanting, wanting_ns;   /* newest that wants an ACK, + 1; when it was seen */
+	uint64_t wanting_unseen_ns;     /* it may have waited so long before */
 	uint64_t ack_first_ns;
 	uint32_t unacked, ce;
 	bool ack_now;
@@ -158,11 +159,12 @@ struct tally {                          /* since they were last published */
 struct flows {
 	struct flows_options options;
 	struct port *port;
-	struct flow **flows;            /* flows_max, NULL: free */
+	struct flow **flows;            /* `count` of at most flows_max */
 	struct map *by_connection;
 	uint32_t count, open, turn;
 	uint64_t now_ns, gap_ns;
 	uint64_t gap_seen_att;          /* round trips begun before are not measured */
+	uint64_t drained_ns;            /* when the port was last found empty */
 	uint64_t due_ns;                /* of the port's room; UINT64_MAX: none */
 	bool in_event;
 	int work;

@@ -31,26 +31,31 @@ void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most)
 	};
 }
 
-void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t now_ns)
+static void note_least(struct flow_window *w, uint64_t delay_ns, uint64_t now_ns)
+{
+	if (now_ns - w->least_since_ns > LEAST_PERIOD_S * NS_PER_S) {
+		w->least_before_ns = w->least_ns;
+		w->least_ns = delay_ns;
+		w->least_since_ns = now_ns;
+	}
+	w->least_ns = MIN(w->least_ns, delay_ns);
+}
+
+void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t delay_ns, uint64_t now_ns)
 {
 	uint64_t off_ns;
 
 	if (w->srtt_ns == 0) {
 		w->srtt_ns = rtt_ns;
 		w->var_ns = rtt_ns / 2;
-		w->least_ns = w->least_before_ns = rtt_ns;
+		w->least_ns = w->least_before_ns = delay_ns;
 		w->least_since_ns = now_ns;
 		return;
 	}
 	off_ns = rtt_ns > w->srtt_ns ? rtt_ns - w->srtt_ns : w->srtt_ns - rtt_ns;
 	w->var_ns = (3 * w->var_ns + off_ns) / 4;
 	w->srtt_ns = MAX(1ull, (7 * w->srtt_ns + rtt_ns) / 8);
-	if (now_ns - w->least_since_ns > LEAST_PERIOD_S * NS_PER_S) {
-		w->least_before_ns = w->least_ns;
-		w->least_ns = rtt_ns;
-		w->least_since_ns = now_ns;
-	}
-	w->least_ns = MIN(w->least_ns, rtt_ns);
+	note_least(w, delay_ns, now_ns);
 }
 
 static double target(const struct flow_window *w)
@@ -90,19 +95,19 @@ static void end_round(struct flow_window *w, double goal, uint64_t now_ns)
 	w->round_least_ns = UINT64_MAX;
 }
 
-void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, double marked,
+void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t delay_ns, double marked,
 		       uint64_t now_ns)
 {
 	double goal = target(w);
 
 	w->before_timeout = 0;
-	if (rtt_ns)
-		w->round_least_ns = MIN(w->round_least_ns, rtt_ns);
+	if (delay_ns)
+		w->round_least_ns = MIN(w->round_least_ns, delay_ns);
 	if (now_ns - w->round_ns >= w->srtt_ns)
 		end_round(w, goal, now_ns);
 	if (marked > 0)
 		cut(w, 1 - marked / 2, now_ns);
-	else if ((double)rtt_ns > goal)
+	else if ((double)delay_ns > goal)
 		return;
 	else if (w->slow_start)
 		set(w, w->packets + packets);

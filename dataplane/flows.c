@@ -179,15 +179,19 @@ static void receive(struct flows *fs)
 {
 	struct port_datagram burst[PORT_BURST];
 	uint32_t count = PORT_BURST;
+	bool drained = false;
 
 	for (int i = 0; i < BURSTS_MAX && count == PORT_BURST; i++) {
 		count = fs->port->ops->receive(fs->port, burst, PORT_BURST);
 		for (uint32_t k = 0; k < count; k++)
 			take(fs, &burst[k]);
+		drained = drained || count < PORT_BURST;
 		if (count > 0)
 			fs->port->ops->release(fs->port, burst, count);
 		fs->work += (int)count;
 	}
+	if (drained)
+		fs->drained_ns = fs->now_ns;
 }
 
 static void turn(struct flow *f)
@@ -218,13 +222,13 @@ int flows_poll(struct flows *fs, uint64_t now_ns, uint64_t gap_ns)
 	receive(fs);
 	if (fs->granting)
 		grants_run(fs);
-	for (uint32_t i = 0; i < fs->options.flows_max && fs->count > 0; i++) {
-		struct flow *f = fs->flows[(fs->turn + i) % fs->options.flows_max];
+	for (uint32_t i = 0; i < fs->count; i++) {
+		struct flow *f = fs->flows[(fs->turn + i) % fs->count];
 
-		if (f && flow_lives(f))
+		if (flow_lives(f))
 			turn(f);
 	}
-	fs->turn = (fs->turn + 1) % fs->options.flows_max;
+	fs->turn++;
 	fs->in_event = false;
 	flows_flush(fs);
 	if (fs->work == 0 || fs->now_ns - fs->published_ns >= PUBLISH_NS)
@@ -247,8 +251,8 @@ uint64_t flows_deadline(const struct flows *fs)
 {
 	uint64_t due_ns = fs->due_ns;
 
-	for (uint32_t i = 0; i < fs->options.flows_max; i++)
-		if (fs->flows[i] && flow_lives(fs->flows[i]))
+	for (uint32_t i = 0; i < fs->count; i++)
+		if (flow_lives(fs->flows[i]))
 			due_ns = MIN(due_ns, flow_due_ns(fs->flows[i]));
 	/* Without room in the port there is no hurry. */
 	if (fs->due_ns != UINT64_MAX)

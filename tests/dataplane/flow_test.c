@@ -209,15 +209,33 @@ TEST(flow__quiet_path_repeats_nothing)
 TEST(flow__tail_loss_is_cheap)
 {
 	struct flow_world *w = pair(NULL);
+	struct flow_info before, after;
 	uint32_t post;
 
 	flow_world_pass(w, NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &before);
 	port_network_cut(w->network, 0, 1, true);
 	post = flow_world_post(w, 0, 1, 0, 1000, FLOW_DECODE);
 	CHECK(!flow_world_run(w, in(w, 100 * NS_PER_US)));
 	port_network_cut(w->network, 0, 1, false);
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK(w->posts[post].arrived_ns - w->posts[post].posted_ns < NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window >= before.window);    /* nor taken for congestion */
+	flow_world_close(w);
+}
+
+/* Goal: when nothing follows, the answer does not wait for more. */
+TEST(flow__last_packet_is_acknowledged_at_once)
+{
+	struct flow_world *w = pair(NULL);
+	uint64_t start_ns;
+
+	flow_world_pass(w, NS_PER_MS);
+	start_ns = w->clock.now_ns;
+	flow_world_post(w, 0, 1, 0, 20000, FLOW_DECODE);
+	CHECK(flow_world_run(w, in(w, NS_PER_S)));
+	CHECK(w->clock.now_ns - start_ns < 2 * quiet.delay_ns + 5 * NS_PER_US);
 	flow_world_close(w);
 }
 

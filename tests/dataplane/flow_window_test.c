@@ -7,7 +7,7 @@ enum { TARGET_NS = 50000, RTT_NS = 20000 };
 
 static void measured(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, uint64_t now_ns)
 {
-	flow_window_rtt(w, rtt_ns, now_ns);
+	flow_window_rtt(w, rtt_ns, rtt_ns, now_ns);
 	flow_window_acked(w, packets, rtt_ns, 0, now_ns);
 }
 
