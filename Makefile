@@ -172,10 +172,12 @@ install: all man ## install programs and man pages under DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/man/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	$(if $(DPDK_MODULE),install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/petals $(DPDK_MODULE))
 
 uninstall: ## remove what `make install` put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS)) \
-	      $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(addsuffix .1,$(PROGRAMS)))
+	      $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(addsuffix .1,$(PROGRAMS))) \
+	      $(DESTDIR)$(PREFIX)/lib/petals/petals-dpdk.so
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

@@ -45,23 +45,22 @@ static void free_memory(struct flow *f)
 
 static int allocate(struct flow *f)
 {
-	uint32_t large = f->options.large_messages;
-	uint32_t words = (f->options.large_bytes + WIRE_HEADER_BYTES) / packet_segment_bytes[0] / 64
-			 + 1;
+	uint32_t in = f->options.large_in.messages, out = f->options.large_out.messages;
 
 	f->sent = mem_calloc(SENT_PACKETS, sizeof(*f->sent));
 	f->outgoing = mem_calloc(FLOW_MESSAGES, sizeof(*f->outgoing));
 	f->incoming = mem_calloc(FLOW_MESSAGES, sizeof(*f->incoming));
-	f->out_bits = mem_calloc(2ull * large * words + 1, 8);
-	f->in_bits = mem_calloc((size_t)large * words + 1, 8);
-	f->out_spare = mem_calloc(large + 1, sizeof(*f->out_spare));
-	f->in_spare = mem_calloc(large + 1, sizeof(*f->in_spare));
+	f->out_bits = mem_calloc(2ull * out * large_words(f->options.large_out.bytes) + 1, 8);
+	f->in_bits = mem_calloc((size_t)in * large_words(f->options.large_in.bytes) + 1, 8);
+	f->out_spare = mem_calloc(out + 1, sizeof(*f->out_spare));
+	f->in_spare = mem_calloc(in + 1, sizeof(*f->in_spare));
 	if (!f->sent || !f->outgoing || !f->incoming || !f->out_bits || !f->in_bits ||
 	    !f->out_spare || !f->in_spare)
 		return -ENOMEM;
-	for (; f->out_spares < large; f->out_spares++)
-		f->out_spare[f->out_spares] = f->in_spare[f->out_spares] = f->out_spares;
-	f->in_spares = large;
+	for (; f->out_spares < out; f->out_spares++)
+		f->out_spare[f->out_spares] = f->out_spares;
+	for (; f->in_spares < in; f->in_spares++)
+		f->in_spare[f->in_spares] = f->in_spares;
 	return 0;
 }
 

@@ -405,6 +405,9 @@ void flow_timers(struct flow *f)
 
 	if (f->state != STATE_OPEN)
 		return;
+	if (f->woke)
+		f->progress_att = now_att;
+	f->woke = false;
 	if (now_att >= f->loss_att)
 		find_lost(f);
 	if (is_waiting(f) && now_att - f->progress_att >= f->set->options.give_up_ns) {
@@ -428,7 +431,7 @@ uint64_t flow_timer_att(const struct flow *f)
 
 	if (f->state != STATE_OPEN)
 		return UINT64_MAX;
-	if (is_waiting(f))
+	if (is_waiting(f) && !f->woke)
 		att = MIN(att, f->progress_att + f->set->options.give_up_ns);
 	return att;
 }

@@ -40,6 +40,8 @@ static const struct counter_row rows[FLOW_COUNTERS] = {
 		"Whole messages that flows handed on.", NULL },
 	[GRANTED] = { COUNTER, "petals_transport_granted_segments_total",
 		"Segments of large messages that senders were granted.", NULL },
+	[DROPPED] = { COUNTER, "petals_transport_dropped_datagrams_total",
+		"Datagrams that the port dropped: no room, no neighbour, not ours.", "direction" },
 	[REKEYS] = { COUNTER, "petals_transport_rekeys_total",
 		"Keys that were replaced.", NULL },
 	[ENDS] = { COUNTER, "petals_transport_flow_ends_total",
@@ -48,6 +50,10 @@ static const struct counter_row rows[FLOW_COUNTERS] = {
 	[PATH_RTT] = { HISTOGRAM, "petals_transport_path_rtt_seconds",
 		"Round trips of datagrams, less the time the other side held them.", NULL,
 		seconds_buckets },
+};
+
+static const char *const drop_names[DROPS] = {
+	[DROP_SENDING] = "sending", [DROP_RECEIVING] = "receiving",
 };
 
 static const char *const again_names[AGAIN_CAUSES] = {
@@ -74,6 +80,8 @@ static void name_series(struct flows *fs)
 						      packet_fault_name((enum packet_fault)i));
 	for (uint32_t i = 0; i < AGAIN_CAUSES; i++)
 		fs->again_series[i] = counters_series(fs->counters, AGAIN, again_names[i]);
+	for (uint32_t i = 0; i < DROPS; i++)
+		fs->drop_series[i] = counters_series(fs->counters, DROPPED, drop_names[i]);
 	for (uint32_t i = 0; i < FLOW_ENDS; i++)
 		fs->end_series[i] = counters_series(fs->counters, ENDS,
 						    flow_end_name((enum flow_end)i));
@@ -127,6 +135,10 @@ static void add(struct flows *fs, enum flow_counter row, uint32_t series, uint64
 static void publish(struct flows *fs)
 {
 	const struct tally *t = &fs->tally;
+	const uint64_t dropped[DROPS] = {
+		[DROP_SENDING] = fs->port->statistics.dropped_sending,
+		[DROP_RECEIVING] = fs->port->statistics.dropped_receiving,
+	};
 
 	fs->published_ns = fs->now_ns;
 	for (uint32_t i = 0; i < PACKET_TYPES; i++) {
@@ -146,6 +158,10 @@ static void publish(struct flows *fs)
 	add(fs, MESSAGES_DONE, 0, t->messages_done);
 	add(fs, MESSAGES_ARRIVED, 0, t->messages_arrived);
 	add(fs, GRANTED, 0, t->granted);
+	for (uint32_t i = 0; i < DROPS; i++) {
+		add(fs, DROPPED, fs->drop_series[i], dropped[i] - fs->dropped[i]);
+		fs->dropped[i] = dropped[i];
+	}
 	counters_set(fs->counters, FLOWS, 0, fs->open);
 	fs->tally = (struct tally){ 0 };
 }

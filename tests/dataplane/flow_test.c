@@ -258,6 +258,23 @@ TEST(flow__silence_breaks)
 	}
 }
 
+/* Goal: that nothing was to be said for long is no silence of the other side. */
+TEST(flow__idle_then_busy)
+{
+	struct flow_world *w = flow_world_open(test_seed(), 2, &quiet, NULL);
+
+	w->options.keepalive_ns = 30 * NS_PER_S;
+	replace_flows(w, w->options.grant_bytes, 20 * NS_PER_MS);
+	flow_world_connect(w, 0, 1);
+	for (int i = 0; i < 4; i++) {
+		flow_world_pass(w, 5 * NS_PER_S);
+		flow_world_post(w, 0, 1, 0, i % 2 ? 100 : 100000, FLOW_DECODE);
+		CHECK(flow_world_run(w, in(w, NS_PER_MS)));
+	}
+	CHECK(!w->lanes[0][1].broken && !w->lanes[1][0].broken);
+	flow_world_close(w);
+}
+
 /* Goal: time in which we could not look does not count as silence. */
 TEST(flow__being_descheduled_is_not_silence)
 {
@@ -421,8 +438,8 @@ TEST(flow__rekeys_under_load)
 TEST(flow_open__unwinds_every_failure)
 {
 	struct flow_world *w = flow_world_open(test_seed(), 1, &quiet, NULL);
-	struct flow_options o = { .to = { "sim:0" }, .connection_in = 7, .large_bytes = 1 << 20,
-				  .large_messages = 2 };
+	struct flow_options o = { .to = { "sim:0" }, .connection_in = 7, .large_in = { 1 << 20, 2 },
+				  .large_out = { 1 << 20, 2 } };
 	uint64_t before = mem_live_blocks();
 	int rc = -ENOMEM;
 

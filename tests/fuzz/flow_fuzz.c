@@ -345,8 +345,8 @@ static void open_stage(void)
 {
 	struct flows_options o;
 	struct flow_options mine = { .to = { "fuzz" }, .connection_in = OURS,
-				     .connection_out = THEIRS, .large_bytes = PAYLOAD_MAX,
-				     .large_messages = 2 };
+				     .connection_out = THEIRS, .large_in = { PAYLOAD_MAX, 2 },
+				     .large_out = { PAYLOAD_MAX, 2 } };
 	struct seal_policy policy;
 
 	memset(&stage, 0, sizeof(stage));

@@ -106,7 +106,8 @@ static const struct flow_events events = {
 static const char *open_side(struct side *s, struct error *e)
 {
 	struct flow_options o = {
-		.to = s->pair->to[s->role], .large_bytes = LARGE_BYTES, .large_messages = 4,
+		.to = s->pair->to[s->role], .large_in = { LARGE_BYTES, 4 },
+		.large_out = { LARGE_BYTES, 4 },
 		.connection_in = 10u + s->role, .connection_out = 11u - s->role,
 	};
 	struct flows_options fo;
