@@ -221,7 +221,7 @@ int flow_settle(struct flow *f, const struct wire_completed *theirs,
 {
 	uint32_t first = f->out_first, next = f->out_next;
 
-	assert(f->state == STATE_STOPPED);
+	assert(f->state == STATE_STOPPED && !f->set->in_event);
 	if (le32_get(theirs->done) - first > next - first)
 		return -EPROTO;
 	for (int round = 0; round < 2; round++)

@@ -31,7 +31,7 @@
  * flow_stop().
  *
  * Threads    As its port: one thread.  Events fire inside flows_poll().
- * Ownership  flow_open() / flow_close(), not from inside an event.  A message's
+ * Ownership  flow_open() / flow_close(), flow_settle(): not from inside an event.  A message's
  *            payload stays the caller's and unchanged until acked() or unsent().
  *            The place that land() lends comes back by arrived() or unland().
  * Units      _ns on the caller's clock; gap_ns: all time so far in which our own

@@ -3,11 +3,16 @@
  */
 #include "dataplane/port_dpdk.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "dataplane/flow.h"
+#include "dataplane/packet.h"
 #include "tests/support/flow_pair.h"
 #include "tests/test.h"
 
@@ -88,22 +93,40 @@ TEST(port_dpdk__memif_impaired)
 
 /* ---- af_packet ---- */
 
+#define VETH_ARGS "--no-huge -m 128 --no-pci --vdev=net_af_packet0,iface=veth0,framesz=2048," \
+	"framecnt=1024,blocksz=4096"
+
+/* Two namespaces joined by a veth pair; the kernel has an address at both ends, too. */
+struct spaces {
+	char names[2][32];
+	int fds[2];
+};
+
 static bool run(const char *command)
 {
 	return system(command) == 0;
 }
 
-/* Goal: across a veth pair between two namespaces, the kernel's own neighbours beside
- * ours, ARP both ways.
- */
-TEST(port_dpdk__af_packet_over_veth)
+static void close_spaces(const struct spaces *s)
 {
-	char a[32], b[32], text[512];
-	struct flow_pair p;
+	char text[256];
 
-	need_module();
-	snprintf(a, sizeof(a), "pt%da", (int)getpid());
-	snprintf(b, sizeof(b), "pt%db", (int)getpid());
+	for (int i = 0; i < 2; i++)
+		if (s->fds[i] >= 0)
+			close(s->fds[i]);
+	snprintf(text, sizeof(text), "exec 2>/dev/null; ip netns del %s; ip netns del %s",
+		 s->names[0], s->names[1]);
+	(void)run(text);
+}
+
+static bool open_spaces(struct spaces *s)
+{
+	const char *a = s->names[0], *b = s->names[1];
+	char text[512];
+
+	s->fds[0] = s->fds[1] = -1;
+	snprintf(s->names[0], sizeof(s->names[0]), "petals%da", (int)getpid());
+	snprintf(s->names[1], sizeof(s->names[1]), "petals%db", (int)getpid());
 	snprintf(text, sizeof(text),
 		 "exec >/dev/null 2>&1; ip netns add %s && ip netns add %s && "
 		 "ip -n %s link add veth0 type veth peer name veth0 netns %s && "
@@ -111,24 +134,121 @@ TEST(port_dpdk__af_packet_over_veth)
 		 "ip -n %s addr add 10.77.0.11/24 dev veth0 && "
 		 "ip -n %s addr add 10.77.0.12/24 dev veth0", a, b, a, b, a, b, a, b);
 	if (!run(text)) {
-		snprintf(text, sizeof(text), "exec 2>/dev/null; ip netns del %s; ip netns del %s",
-			 a, b);
-		(void)run(text);
-		SKIP("no network namespaces here: they take root and iproute2");
+		close_spaces(s);
+		return false;
 	}
-	p = pair_of("--no-huge -m 128 --no-pci --vdev=net_af_packet0,iface=veth0,framesz=2048,"
-		    "framecnt=1024,blocksz=4096",
-		    "--no-huge -m 128 --no-pci --vdev=net_af_packet0,iface=veth0,framesz=2048,"
-		    "framecnt=1024,blocksz=4096");
-	snprintf(text, sizeof(text), "/run/netns/%s", a);
-	p.net_fds[0] = open(text, O_RDONLY | O_CLOEXEC);
-	snprintf(text, sizeof(text), "/run/netns/%s", b);
-	p.net_fds[1] = open(text, O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), "/run/netns/%s", s->names[i]);
+		s->fds[i] = open(text, O_RDONLY | O_CLOEXEC);
+		CHECK(s->fds[i] >= 0);
+	}
+	return true;
+}
+
+/* Goal: flows across a veth pair between two namespaces. */
+TEST(port_dpdk__af_packet_over_veth)
+{
+	struct spaces s;
+	struct flow_pair p;
+
+	need_module();
+	if (!open_spaces(&s))
+		SKIP("no network namespaces here: they take root and iproute2");
+	p = pair_of(VETH_ARGS, VETH_ARGS);
+	memcpy(p.net_fds, s.fds, sizeof(s.fds));
 	flow_pair_run(&p);
-	close(p.net_fds[0]);
-	close(p.net_fds[1]);
-	snprintf(text, sizeof(text), "ip netns del %s; ip netns del %s", a, b);
-	CHECK(run(text));
+	close_spaces(&s);
+}
+
+/* The kernel's end: a probe arrives at an ordinary socket, which answers. */
+static const char *be_kernel(int net_fd)
+{
+	const struct sockaddr_in us = { .sin_family = AF_INET, .sin_port = htons(9999) };
+	const struct timeval patience = { .tv_sec = 10 };
+	struct sockaddr_in from;
+	socklen_t length = sizeof(from);
+	uint8_t bytes[2048];
+	struct packet p;
+	int fd, count;
+
+	if (setns(net_fd, CLONE_NEWNET) < 0)
+		return "cannot enter the network namespace";
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	if (fd < 0 || bind(fd, (const struct sockaddr *)&us, sizeof(us)) < 0 ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
+		return "cannot open a socket";
+	count = (int)recvfrom(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&from, &length);
+	if (count < 0)
+		return "nothing arrived at the socket";
+	if (packet_decode(bytes, (size_t)count, &p) != PACKET_FAULT_NONE ||
+	    p.type != PACKET_PROBE || from.sin_port != htons(7900) ||
+	    from.sin_addr.s_addr != htonl(0x0a4d0001))
+		return "what arrived is no probe of ours";
+	if (sendto(fd, "hello", 5, 0, (struct sockaddr *)&from, length) != 5)
+		return "cannot answer";
+	close(fd);
+	return NULL;
+}
+
+static const char *be_nic(int net_fd, struct error *e)
+{
+	static const struct flow_events events;
+	const struct port_dpdk_options po = { .args = VETH_ARGS, .clock = clock_real(),
+					      .address = "10.77.0.1/24:7900" };
+	struct flow_options fo = { .to = { "10.77.0.12:9999" }, .connection_in = 1 };
+	uint64_t end_ns = clock_ns(clock_real()) + 10 * NS_PER_S;
+	struct flows_options o;
+	struct flows *flows;
+	struct flow *flow;
+	struct port *port;
+
+	if (setns(net_fd, CLONE_NEWNET) < 0)
+		return "cannot enter the network namespace";
+	flows_options_default(&o);
+	o.give_up_ns = 60 * NS_PER_S;
+	seal_policy_default(&fo.seal);
+	if (port_dpdk_open(&port, &po, e) < 0 || flows_open(&flows, port, &o) < 0 ||
+	    flow_open(&flow, flows, &fo, &events, NULL, clock_ns(clock_real()), e) < 0)
+		return e->text;
+	while (port->statistics.received == 0 && clock_ns(clock_real()) < end_ns)
+		flows_poll(flows, clock_ns(clock_real()), 0);
+	if (port->statistics.received_bytes != 5)
+		return "the socket's answer did not arrive";
+	flow_close(flow);
+	flows_close(flows);
+	port_close(port);
+	return NULL;
+}
+
+/* Goal: the kernel takes our frames and we take its: ARP both ways, checksums. */
+TEST(port_dpdk__talks_to_the_kernel)
+{
+	struct error e = { 0 };
+	struct spaces s;
+	int status;
+
+	need_module();
+	if (!open_spaces(&s))
+		SKIP("no network namespaces here: they take root and iproute2");
+	fflush(NULL);
+	for (int i = 0; i < 2; i++) {
+		pid_t child = fork();
+		const char *wrong;
+
+		CHECK(child >= 0);
+		if (child > 0)
+			continue;
+		wrong = i == 0 ? be_nic(s.fds[0], &e) : be_kernel(s.fds[1]);
+		if (wrong)
+			fprintf(stderr, "%s: %s\n", i == 0 ? "nic" : "kernel", wrong);
+		_exit(wrong ? 1 : 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		CHECK(wait(&status) > 0);
+		CHECK(WIFEXITED(status));
+		CHECK_EQ(WEXITSTATUS(status), 0);
+	}
+	close_spaces(&s);
 }
 
 /* Goal: what cannot be opened says why. */
