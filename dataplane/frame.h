@@ -1,16 +1,17 @@
-/* frame.h - Ethernet frames around datagrams: IPv4 and UDP headers, and ARP.
+/* frame.h - Ethernet frames around datagrams: IPv4 or IPv6 and UDP headers, and the
+ * questions and answers about hardware addresses of both: ARP, neighbour discovery.
  *
  * Writes and reads bytes; who is where is neighbours.h's, and what is in a datagram
- * packet.h's.  An IPv4 header carries its checksum; UDP's is left out, as IPv4
- * allows, since the seal checks every byte.  Frames may not be fragmented, and say
- * that they understand congestion marks (ECN).
+ * packet.h's.  UDP's checksum is left out over IPv4, which allows it, since the seal
+ * checks every byte; IPv6 wants it.  Frames may not be fragmented, and say that they
+ * understand congestion marks (ECN).
  *
- *   0         6        12    14              34       42
- *   | to mac  | from   | type| IPv4 header   | UDP    | datagram ...
+ *   0         6        12    14                      34 or 54   42 or 62
+ *   | to mac  | from   | type| IPv4 or IPv6 header   | UDP      | datagram ...
  *
  * Threads    Pure functions; safe anywhere.
  * Ownership  None.
- * Units      _bytes; addresses and ports in host order.
+ * Units      _bytes; ports in host order; an IPv4 address stands as ::ffff:a.b.c.d.
  * Errors     frame_parse(): FRAME_OTHER for what is not for us to understand.
  */
 #ifndef PETALS_DATAPLANE_FRAME_H
@@ -20,42 +21,55 @@
 
 enum {
 	FRAME_MAC_BYTES = 6,
-	FRAME_IP_BYTES = 28,            /* IPv4 and UDP headers: what an MTU counts */
-	FRAME_UDP_BYTES = 14 + FRAME_IP_BYTES,
-	FRAME_ARP_BYTES = 42,           /* without Ethernet's padding */
-	FRAME_LEAST_BYTES = 60,         /* of any frame, without its checksum */
+	FRAME_IP_BYTES = 16,
+	FRAME_ETHERNET_BYTES = 14,      /* what an MTU does not count */
+	FRAME_HEAD_BYTES_MAX = FRAME_ETHERNET_BYTES + 40 + 8,
+	FRAME_NEIGHBOUR_BYTES_MAX = 86, /* a question or an answer */
 };
 
 struct frame_host {
 	uint8_t mac[FRAME_MAC_BYTES];
-	uint32_t ip;
+	uint8_t ip[FRAME_IP_BYTES];
 };
 
-enum frame_kind { FRAME_OTHER, FRAME_UDP, FRAME_ARP_REQUEST, FRAME_ARP_REPLY };
+enum frame_kind {
+	FRAME_OTHER, FRAME_UDP,
+	FRAME_ASKS,                     /* for the hardware address of `to_ip` */
+	FRAME_TELLS,                    /* `from` is the answer */
+};
 
 struct frame {
 	enum frame_kind kind;
 	struct frame_host from;
-	uint32_t to_ip;                 /* ARP: whose hardware address is asked or told */
+	uint8_t to_ip[FRAME_IP_BYTES];
 	uint16_t from_port, to_port;    /* UDP */
 	bool marked;                    /* UDP: congestion experienced */
 	const uint8_t *datagram;        /* UDP */
 	uint32_t datagram_bytes;
 };
 
-extern const uint8_t frame_broadcast[FRAME_MAC_BYTES];
+bool frame_is_v4(const uint8_t ip[FRAME_IP_BYTES]);
+/* From the frame's first byte to the datagram's. */
+uint32_t frame_head_bytes(const uint8_t ip[FRAME_IP_BYTES]);
 
-/* The headers of a datagram of so many bytes, which stands or will stand behind. */
-void frame_write_udp(uint8_t out[FRAME_UDP_BYTES], const struct frame_host *from,
-		     uint16_t from_port, const struct frame_host *to, uint16_t to_port,
-		     uint32_t datagram_bytes);
-/* An ARP question (to->mac is broadcast) or answer, padded. */
-void frame_write_arp(uint8_t out[FRAME_LEAST_BYTES], enum frame_kind kind,
-		     const struct frame_host *from, const struct frame_host *to);
+/* The frame_head_bytes() in front of a datagram that stands there already.  Both hosts
+ * are of one family.
+ */
+void frame_write_udp(uint8_t *datagram, uint32_t datagram_bytes, const struct frame_host *from,
+		     uint16_t from_port, const struct frame_host *to, uint16_t to_port);
+/* Who has this address? and: I have.  The bytes written. */
+uint32_t frame_write_ask(uint8_t out[FRAME_NEIGHBOUR_BYTES_MAX], const struct frame_host *from,
+			 const uint8_t ip[FRAME_IP_BYTES]);
+uint32_t frame_write_tell(uint8_t out[FRAME_NEIGHBOUR_BYTES_MAX], const struct frame_host *from,
+			  const struct frame_host *to);
 
 void frame_parse(const uint8_t *bytes, size_t length, struct frame *out);
 
-/* "10.1.2.3" or "10.1.2.3/24"; false: neither.  prefix is 32 without a slash. */
-bool frame_parse_ip(const char *text, uint32_t *ip, uint32_t *prefix);
+/* "10.1.2.3", "10.1.2.3/24", "fd00::1/64"; false: none of these.  prefix counts all
+ * 128 bits, those of ::ffff:0:0 included; without a slash it is 128.
+ */
+bool frame_parse_ip(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t *prefix);
+bool frame_same_net(const uint8_t a[FRAME_IP_BYTES], const uint8_t b[FRAME_IP_BYTES],
+		    uint32_t prefix);
 
 #endif

@@ -4,15 +4,16 @@
 #include <errno.h>
 #include <string.h>
 
-static struct neighbour *find(struct neighbours *n, uint32_t ip)
+static struct neighbour *find(struct neighbours *n, const uint8_t *ip)
 {
 	for (int i = 0; i < NEIGHBOURS_MAX; i++)
-		if (n->all[i].state != NEIGHBOUR_FREE && n->all[i].host.ip == ip)
+		if (n->all[i].state != NEIGHBOUR_FREE &&
+		    memcmp(n->all[i].host.ip, ip, FRAME_IP_BYTES) == 0)
 			return &n->all[i];
 	return NULL;
 }
 
-int neighbours_want(struct neighbours *n, uint32_t ip, uint64_t now_ns)
+int neighbours_want(struct neighbours *n, const uint8_t ip[FRAME_IP_BYTES], uint64_t now_ns)
 {
 	struct neighbour *at = find(n, ip);
 
@@ -22,9 +23,10 @@ int neighbours_want(struct neighbours *n, uint32_t ip, uint64_t now_ns)
 				at = &n->all[i];
 	if (!at)
 		return -ENOSPC;
-	if (at->state == NEIGHBOUR_FREE)
-		*at = (struct neighbour){ .state = NEIGHBOUR_ASKING, .due_ns = now_ns,
-					  .host.ip = ip };
+	if (at->state == NEIGHBOUR_FREE) {
+		*at = (struct neighbour){ .state = NEIGHBOUR_ASKING, .due_ns = now_ns };
+		memcpy(at->host.ip, ip, FRAME_IP_BYTES);
+	}
 	at->wanted++;
 	return (int)(at - n->all);
 }
@@ -43,7 +45,7 @@ const struct frame_host *neighbours_known(const struct neighbours *n, int index)
 	return n->all[index].state == NEIGHBOUR_KNOWN ? &n->all[index].host : NULL;
 }
 
-uint32_t neighbours_ask(struct neighbours *n, uint64_t now_ns)
+const uint8_t *neighbours_ask(struct neighbours *n, uint64_t now_ns)
 {
 	for (int i = 0; i < NEIGHBOURS_MAX; i++) {
 		struct neighbour *at = &n->all[i];
@@ -56,7 +58,7 @@ uint32_t neighbours_ask(struct neighbours *n, uint64_t now_ns)
 		at->due_ns = now_ns + NEIGHBOUR_ASK_NS;
 		return at->host.ip;
 	}
-	return 0;
+	return NULL;
 }
 
 uint64_t neighbours_due(const struct neighbours *n)

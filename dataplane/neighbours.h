@@ -12,7 +12,7 @@
  *
  * Threads    A table belongs to its port's thread.
  * Ownership  Plain storage; zeroed is empty.
- * Units      _ns; IPv4 addresses in host order.
+ * Units      _ns; addresses as in frame.h.
  * Errors     -ENOSPC: NEIGHBOURS_MAX are wanted already.
  */
 #ifndef PETALS_DATAPLANE_NEIGHBOURS_H
@@ -38,13 +38,13 @@ struct neighbour {
 struct neighbours { struct neighbour all[NEIGHBOURS_MAX]; };
 
 /* The index of a host, which is asked for from now on. */
-int neighbours_want(struct neighbours *n, uint32_t ip, uint64_t now_ns);
+int neighbours_want(struct neighbours *n, const uint8_t ip[FRAME_IP_BYTES], uint64_t now_ns);
 void neighbours_forget(struct neighbours *n, int index);
 /* NULL while it is not known. */
 const struct frame_host *neighbours_known(const struct neighbours *n, int index);
 
-/* The next host to be asked about, or 0; it counts as asked. */
-uint32_t neighbours_ask(struct neighbours *n, uint64_t now_ns);
+/* The address of the next host to be asked about, or NULL; it counts as asked. */
+const uint8_t *neighbours_ask(struct neighbours *n, uint64_t now_ns);
 uint64_t neighbours_due(const struct neighbours *n);     /* UINT64_MAX: no question */
 void neighbours_told(struct neighbours *n, const struct frame_host *host, uint64_t now_ns);
 

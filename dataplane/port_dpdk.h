@@ -4,8 +4,9 @@
  * runs everything else.  It is looked for beside the program, in ../lib and
  * ../lib/petals, or where PETALS_DPDK_MODULE says.
  *
- * One port is one NIC, one queue each way, one IPv4 address with one UDP port.  It
- * answers and asks ARP, and leaves everything else on the wire to others: the NIC
+ * One port is one NIC, one queue each way, one IPv4 or IPv6 address with one UDP
+ * port.  It asks and answers for hardware addresses (ARP, neighbour discovery), and
+ * leaves everything else on the wire to others: the NIC
  * should be its own, or share with the kernel by address (af_packet, or a NIC whose
  * driver splits flows).  With several queues, steer UDP to our port to queue 0.
  *
@@ -24,7 +25,7 @@
 struct port_dpdk_options {
 	const char *args;               /* of the EAL, as on a command line; NULL: none */
 	const char *device;             /* "net_memif0", "0000:00:05.0", "0"; NULL: the first */
-	const char *address;            /* ours: "10.1.1.1/24:7900" */
+	const char *address;            /* ours: "10.1.1.1/24:7900", "[fd00::1/64]:7900" */
 	const char *gateway;            /* for what is not on our link, or NULL */
 	const struct clock *clock;
 };

@@ -106,6 +106,9 @@ int nic_open(struct nic *n, const char *device, struct error *e)
 	}
 	n->connects = rte_eth_dev_info_get(n->id, &info) == 0 &&
 		      strcmp(info.driver_name, "net_memif") == 0;
+	/* Questions of IPv6 come to a group; a NIC that cannot hear groups has IPv4. */
+	if (rte_eth_allmulticast_enable(n->id) < 0)
+		log_debug("dpdk", "NIC %u does not hear groups: IPv4 only", n->id);
 	rte_eth_macaddr_get(n->id, &mac);
 	memcpy(n->mac, mac.addr_bytes, FRAME_MAC_BYTES);
 	log_info("dpdk", "NIC %u, MTU %u, address %02x:%02x:%02x:%02x:%02x:%02x", n->id,

@@ -1,4 +1,4 @@
-/* port.c - datagrams as frames of a NIC: paths, ARP, rest.  The module's entry stands
+/* port.c - datagrams as frames of a NIC: paths, neighbours, rest.  The module's entry stands
  * at its end.
  */
 #include <errno.h>
@@ -22,7 +22,7 @@ enum {
 
 struct path {
 	bool used;
-	uint32_t ip;
+	uint8_t ip[FRAME_IP_BYTES];
 	uint16_t port;
 	int neighbour;                  /* the host itself, or the gateway */
 };
@@ -33,7 +33,9 @@ struct dpdk_port {
 	struct nic nic;
 	struct frame_host us;
 	uint16_t udp_port;
-	uint32_t mask, gateway;         /* gateway 0: none */
+	uint32_t prefix;                /* of our link */
+	bool has_gateway;
+	uint8_t gateway[FRAME_IP_BYTES];
 	struct neighbours neighbours;
 	uint64_t neighbours_due_ns;
 	uint64_t worked_ns;
@@ -47,48 +49,60 @@ static struct dpdk_port *dpdk(struct port *p)
 
 /* ---- options ---- */
 
-/* "10.1.1.1/24:7900" */
+/* "10.1.1.1/24:7900", "[fd00::1/64]:7900" */
+static bool parse_address(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t *prefix,
+			  uint16_t *port)
+{
+	struct address a;
+	char copy[ADDRESS_TEXT_BYTES], *start = copy, *colon;
+
+	snprintf(copy, sizeof(copy), "%s", text ? text : "");
+	snprintf(a.text, sizeof(a.text), "%s", copy);
+	colon = strrchr(copy, ':');
+	*port = address_port(&a);
+	if (!colon || *port == 0)
+		return false;
+	*colon = '\0';
+	if (*start == '[' && colon[-1] == ']') {
+		start++;
+		colon[-1] = '\0';
+	} else if (strchr(start, ':')) {
+		return false;           /* IPv6 without its brackets */
+	}
+	return frame_parse_ip(start, ip, prefix);
+}
+
 static int parse_ours(struct dpdk_port *d, const char *text, struct error *e)
 {
-	struct address a = { "" };
-	char ip[ADDRESS_TEXT_BYTES];
-	uint32_t prefix;
-	char *colon;
-
-	snprintf(ip, sizeof(ip), "%s", text ? text : "");
-	snprintf(a.text, sizeof(a.text), "%s", ip);
-	colon = strrchr(ip, ':');
-	if (colon)
-		*colon = '\0';
-	d->udp_port = address_port(&a);
-	if (!colon || d->udp_port == 0 || !frame_parse_ip(ip, &d->us.ip, &prefix) || prefix == 0)
-		return error_set(e, -EINVAL, "'%s' is no address for a DPDK port; it takes "
-				 "IP/PREFIX:PORT like 10.1.1.1/24:7900", text ? text : "");
-	d->mask = UINT32_MAX << (32 - prefix);
-	return 0;
+	if (parse_address(text, d->us.ip, &d->prefix, &d->udp_port))
+		return 0;
+	return error_set(e, -EINVAL, "'%s' is no address for a DPDK port; it takes IP/PREFIX:PORT "
+			 "like 10.1.1.1/24:7900 or [fd00::1/64]:7900", text ? text : "");
 }
 
 static int parse_gateway(struct dpdk_port *d, const char *text, struct error *e)
 {
 	uint32_t prefix;
 
-	if (!text)
+	d->has_gateway = text != NULL;
+	if (!text || (frame_parse_ip(text, d->gateway, &prefix) &&
+		      frame_same_net(d->gateway, d->us.ip, d->prefix)))
 		return 0;
-	if (!frame_parse_ip(text, &d->gateway, &prefix) || prefix != 32 ||
-	    ((d->gateway ^ d->us.ip) & d->mask))
-		return error_set(e, -EINVAL, "'%s' is no gateway on our link; it takes an IP "
-				 "address like 10.1.1.254", text);
-	return 0;
+	return error_set(e, -EINVAL, "'%s' is no gateway on our link; it takes an IP address "
+			 "like 10.1.1.254", text);
 }
 
 /* ---- paths ---- */
 
-static int next_hop(struct dpdk_port *d, uint32_t ip, const char *text, struct error *e)
+static int next_hop(struct dpdk_port *d, const uint8_t *ip, const char *text, struct error *e)
 {
-	bool near = ((ip ^ d->us.ip) & d->mask) == 0;
+	bool near = frame_same_net(ip, d->us.ip, d->prefix);
 	int rc;
 
-	if (!near && d->gateway == 0)
+	if (frame_is_v4(ip) != frame_is_v4(d->us.ip))
+		return error_set(e, -EHOSTUNREACH, "%s is of the other family of addresses than "
+				 "the DPDK port", text);
+	if (!near && !d->has_gateway)
 		return error_set(e, -EHOSTUNREACH, "%s is not on the link of the DPDK port and "
 				 "there is no gateway", text);
 	rc = neighbours_want(&d->neighbours, near ? ip : d->gateway, clock_ns(d->clock));
@@ -102,28 +116,21 @@ static int next_hop(struct dpdk_port *d, uint32_t ip, const char *text, struct e
 static int port_path(struct port *p, const struct address *to, uint32_t *out, struct error *e)
 {
 	struct dpdk_port *d = dpdk(p);
-	char text[ADDRESS_TEXT_BYTES];
-	uint32_t ip, prefix, free_path = 0;
-	char *colon;
-	int neighbour;
+	struct path path = { .used = true };
+	uint32_t prefix, at = 0;
 
-	snprintf(text, sizeof(text), "%s", to->text);
-	colon = strrchr(text, ':');
-	if (colon)
-		*colon = '\0';
-	if (!colon || !frame_parse_ip(text, &ip, &prefix) || prefix != 32 || address_port(to) == 0)
+	if (!parse_address(to->text, path.ip, &prefix, &path.port) || strchr(to->text, '/'))
 		return error_set(e, -EINVAL, "'%s' is no address for datagrams; they take "
 				 "IP:PORT", to->text);
-	while (free_path < PATHS_MAX && d->paths[free_path].used)
-		free_path++;
-	if (free_path == PATHS_MAX)
+	while (at < PATHS_MAX && d->paths[at].used)
+		at++;
+	if (at == PATHS_MAX)
 		return error_set(e, -ENOSPC, "more than %d paths of a DPDK port", PATHS_MAX);
-	neighbour = next_hop(d, ip, to->text, e);
-	if (neighbour < 0)
-		return neighbour;
-	d->paths[free_path] = (struct path){ .used = true, .ip = ip, .port = address_port(to),
-					     .neighbour = neighbour };
-	*out = free_path;
+	path.neighbour = next_hop(d, path.ip, to->text, e);
+	if (path.neighbour < 0)
+		return path.neighbour;
+	d->paths[at] = path;
+	*out = at;
 	return 0;
 }
 
@@ -138,39 +145,53 @@ static void port_forget(struct port *p, uint32_t path)
 
 static uint32_t port_mtu(struct port *p, uint32_t path)
 {
-	return dpdk(p)->nic.mtu_bytes - FRAME_IP_BYTES;
+	struct dpdk_port *d = dpdk(p);
+
+	return d->nic.mtu_bytes + FRAME_ETHERNET_BYTES - frame_head_bytes(d->us.ip);
 }
 
-/* ---- ARP ---- */
+/* ---- neighbours ---- */
 
-static void send_arp(struct dpdk_port *d, enum frame_kind kind, const struct frame_host *to)
+static void ask(struct dpdk_port *d, const uint8_t *ip)
 {
-	uint8_t *bytes;
-	struct rte_mbuf *m = nic_frame(&d->nic, FRAME_LEAST_BYTES, &bytes);
+	uint8_t question[FRAME_NEIGHBOUR_BYTES_MAX], *out;
+	uint32_t bytes = frame_write_ask(question, &d->us, ip);
+	struct rte_mbuf *m = nic_frame(&d->nic, bytes, &out);
 
 	if (!m)
 		return;                 /* asked again later */
-	frame_write_arp(bytes, kind, &d->us, to);
+	memcpy(out, question, bytes);
 	nic_send(&d->nic, m);
 }
 
 static void ask_neighbours(struct dpdk_port *d, uint64_t now_ns)
 {
-	struct frame_host to;
+	const uint8_t *ip;
 
 	if (now_ns < d->neighbours_due_ns)
 		return;
-	memcpy(to.mac, frame_broadcast, FRAME_MAC_BYTES);
-	while ((to.ip = neighbours_ask(&d->neighbours, now_ns)) != 0)
-		send_arp(d, FRAME_ARP_REQUEST, &to);
+	while ((ip = neighbours_ask(&d->neighbours, now_ns)))
+		ask(d, ip);
 	d->neighbours_due_ns = neighbours_due(&d->neighbours);
 }
 
-static void take_arp(struct dpdk_port *d, const struct frame *f)
+static void tell(struct dpdk_port *d, const struct frame_host *to)
+{
+	uint8_t answer[FRAME_NEIGHBOUR_BYTES_MAX], *out;
+	uint32_t bytes = frame_write_tell(answer, &d->us, to);
+	struct rte_mbuf *m = nic_frame(&d->nic, bytes, &out);
+
+	if (!m)
+		return;                 /* they will ask again */
+	memcpy(out, answer, bytes);
+	nic_send(&d->nic, m);
+}
+
+static void take_neighbour(struct dpdk_port *d, const struct frame *f)
 {
 	neighbours_told(&d->neighbours, &f->from, clock_ns(d->clock));
-	if (f->kind == FRAME_ARP_REQUEST && f->to_ip == d->us.ip)
-		send_arp(d, FRAME_ARP_REPLY, &f->from);
+	if (f->kind == FRAME_ASKS && memcmp(f->to_ip, d->us.ip, FRAME_IP_BYTES) == 0)
+		tell(d, &f->from);
 }
 
 /* ---- datagrams ---- */
@@ -178,16 +199,17 @@ static void take_arp(struct dpdk_port *d, const struct frame *f)
 static bool port_lend(struct port *p, uint32_t path, uint32_t bytes, struct port_datagram *out)
 {
 	struct dpdk_port *d = dpdk(p);
+	uint32_t head = frame_head_bytes(d->us.ip);
 	uint8_t *frame;
 	struct rte_mbuf *m;
 
-	assert(bytes <= d->nic.mtu_bytes - FRAME_IP_BYTES);
+	assert(bytes <= port_mtu(p, path));
 	if (d->nic.unsent_count == NIC_UNSENT_MAX)
 		return false;
-	m = nic_frame(&d->nic, FRAME_UDP_BYTES + bytes, &frame);
+	m = nic_frame(&d->nic, head + bytes, &frame);
 	if (!m)
 		return false;
-	*out = (struct port_datagram){ .bytes = frame + FRAME_UDP_BYTES, .length = bytes,
+	*out = (struct port_datagram){ .bytes = frame + head, .length = bytes,
 				       .path = path, .owner = m };
 	return true;
 }
@@ -199,7 +221,7 @@ static void port_send(struct port *p, struct port_datagram *burst, uint32_t coun
 	for (uint32_t i = 0; i < count; i++) {
 		const struct path *path = &d->paths[burst[i].path];
 		const struct frame_host *hop = neighbours_known(&d->neighbours, path->neighbour);
-		struct frame_host to = { .ip = path->ip };
+		struct frame_host to;
 
 		if (!hop) {
 			nic_put(burst[i].owner);
@@ -207,8 +229,9 @@ static void port_send(struct port *p, struct port_datagram *burst, uint32_t coun
 			continue;
 		}
 		memcpy(to.mac, hop->mac, FRAME_MAC_BYTES);
-		frame_write_udp(burst[i].bytes - FRAME_UDP_BYTES, &d->us, d->udp_port, &to,
-				path->port, burst[i].length);
+		memcpy(to.ip, path->ip, FRAME_IP_BYTES);
+		frame_write_udp(burst[i].bytes, burst[i].length, &d->us, d->udp_port, &to,
+				path->port);
 		if (!nic_send(&d->nic, burst[i].owner)) {
 			p->statistics.dropped_sending++;
 			continue;
@@ -230,9 +253,10 @@ static bool take(struct dpdk_port *d, struct rte_mbuf *m, struct port_datagram *
 	if (!nic_bytes(m, &bytes, &count))
 		return false;
 	frame_parse(bytes, count, &f);
-	if (f.kind == FRAME_ARP_REQUEST || f.kind == FRAME_ARP_REPLY)
-		take_arp(d, &f);
-	if (f.kind != FRAME_UDP || f.to_ip != d->us.ip || f.to_port != d->udp_port)
+	if (f.kind == FRAME_ASKS || f.kind == FRAME_TELLS)
+		take_neighbour(d, &f);
+	if (f.kind != FRAME_UDP || f.to_port != d->udp_port ||
+	    memcmp(f.to_ip, d->us.ip, FRAME_IP_BYTES) != 0)
 		return false;
 	*out = (struct port_datagram){ .bytes = (uint8_t *)f.datagram, .owner = m,
 				       .length = f.datagram_bytes, .marked = f.marked };
@@ -263,7 +287,7 @@ static uint32_t port_receive(struct port *p, struct port_datagram *burst, uint32
 	p->statistics.received += count;
 	if (got > 0) {
 		d->worked_ns = now_ns;
-		nic_flush(&d->nic);     /* answers to ARP */
+		nic_flush(&d->nic);     /* answers to neighbours */
 	}
 	return count;
 }

@@ -26,14 +26,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 {
-	static const struct frame_host a = { { 2, 1 }, 0x0a000001 }, b = { { 2, 2 }, 0x0a000002 };
+	static const struct frame_host a[2] = {
+		{ { 2, 1 }, { [10] = 0xff, 0xff, 10, 0, 0, 1 } }, { { 2, 1 }, { 0xfd, 1 } },
+	};
+	static const struct frame_host b[2] = {
+		{ { 2, 2 }, { [10] = 0xff, 0xff, 10, 0, 0, 2 } }, { { 2, 2 }, { 0xfd, 2 } },
+	};
+	uint32_t family = index / 3, head;
 
-	if (index > 2 || capacity < 200)
+	if (index >= 6 || capacity < 200)
 		return 0;
 	memset(out, 0, 200);
-	if (index == 0)
-		frame_write_udp(out, &a, 1, &b, 2, 100);
-	else
-		frame_write_arp(out, index == 1 ? FRAME_ARP_REQUEST : FRAME_ARP_REPLY, &a, &b);
-	return index == 0 ? FRAME_UDP_BYTES + 100 : FRAME_LEAST_BYTES;
+	head = frame_head_bytes(a[family].ip);
+	switch (index % 3) {
+	case 0:
+		frame_write_udp(out + head, 100, &a[family], 1, &b[family], 2);
+		return head + 100;
+	case 1:
+		return frame_write_ask(out, &a[family], b[family].ip);
+	default:
+		return frame_write_tell(out, &a[family], &b[family]);
+	}
 }

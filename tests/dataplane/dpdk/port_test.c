@@ -122,7 +122,7 @@ static void close_spaces(const struct spaces *s)
 static bool open_spaces(struct spaces *s)
 {
 	const char *a = s->names[0], *b = s->names[1];
-	char text[512];
+	char text[1024];
 
 	s->fds[0] = s->fds[1] = -1;
 	snprintf(s->names[0], sizeof(s->names[0]), "petals%da", (int)getpid());
@@ -132,7 +132,9 @@ static bool open_spaces(struct spaces *s)
 		 "ip -n %s link add veth0 type veth peer name veth0 netns %s && "
 		 "ip -n %s link set veth0 up && ip -n %s link set veth0 up && "
 		 "ip -n %s addr add 10.77.0.11/24 dev veth0 && "
-		 "ip -n %s addr add 10.77.0.12/24 dev veth0", a, b, a, b, a, b, a, b);
+		 "ip -n %s addr add 10.77.0.12/24 dev veth0 && "
+		 "ip -n %s addr add fd77::11/64 dev veth0 nodad && "
+		 "ip -n %s addr add fd77::12/64 dev veth0 nodad", a, b, a, b, a, b, a, b, a, b);
 	if (!run(text)) {
 		close_spaces(s);
 		return false;
@@ -145,9 +147,9 @@ static bool open_spaces(struct spaces *s)
 	return true;
 }
 
-/* Goal: flows across a veth pair between two namespaces. */
-TEST(port_dpdk__af_packet_over_veth)
+static void over_veth(const struct address *server, const struct address *client)
 {
+	char addresses[2][96];
 	struct spaces s;
 	struct flow_pair p;
 
@@ -155,17 +157,47 @@ TEST(port_dpdk__af_packet_over_veth)
 	if (!open_spaces(&s))
 		SKIP("no network namespaces here: they take root and iproute2");
 	p = pair_of(VETH_ARGS, VETH_ARGS);
+	if (server) {
+		snprintf(addresses[0], sizeof(addresses[0]), "[fd77::1/64]:7900");
+		snprintf(addresses[1], sizeof(addresses[1]), "[fd77::2/64]:7901");
+		p.ports[0].address = addresses[0];
+		p.ports[1].address = addresses[1];
+		p.to[0] = *client;
+		p.to[1] = *server;
+	}
 	memcpy(p.net_fds, s.fds, sizeof(s.fds));
 	flow_pair_run(&p);
 	close_spaces(&s);
 }
 
-/* The kernel's end: a probe arrives at an ordinary socket, which answers. */
-static const char *be_kernel(int net_fd)
+/* Goal: flows across a veth pair between two namespaces, by IPv4 and by IPv6. */
+TEST(port_dpdk__af_packet_over_veth)
 {
-	const struct sockaddr_in us = { .sin_family = AF_INET, .sin_port = htons(9999) };
+	over_veth(NULL, NULL);
+}
+
+TEST(port_dpdk__af_packet_over_veth_v6)
+{
+	const struct address server = { "[fd77::1]:7900" }, client = { "[fd77::2]:7901" };
+
+	over_veth(&server, &client);
+}
+
+static bool is_ours(const struct sockaddr_in6 *from, bool v4)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	inet_ntop(AF_INET6, &from->sin6_addr, text, sizeof(text));
+	return from->sin6_port == htons(7900) &&
+	       strcmp(text, v4 ? "::ffff:10.77.0.1" : "fd77::1") == 0;
+}
+
+/* The kernel's end: a probe arrives at an ordinary socket, which answers. */
+static const char *be_kernel(int net_fd, bool v4)
+{
+	const struct sockaddr_in6 us = { .sin6_family = AF_INET6, .sin6_port = htons(9999) };
 	const struct timeval patience = { .tv_sec = 10 };
-	struct sockaddr_in from;
+	struct sockaddr_in6 from;
 	socklen_t length = sizeof(from);
 	uint8_t bytes[2048];
 	struct packet p;
@@ -173,7 +205,7 @@ static const char *be_kernel(int net_fd)
 
 	if (setns(net_fd, CLONE_NEWNET) < 0)
 		return "cannot enter the network namespace";
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	fd = socket(AF_INET6, SOCK_DGRAM, 0);
 	if (fd < 0 || bind(fd, (const struct sockaddr *)&us, sizeof(us)) < 0 ||
 	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) < 0)
 		return "cannot open a socket";
@@ -181,8 +213,7 @@ static const char *be_kernel(int net_fd)
 	if (count < 0)
 		return "nothing arrived at the socket";
 	if (packet_decode(bytes, (size_t)count, &p) != PACKET_FAULT_NONE ||
-	    p.type != PACKET_PROBE || from.sin_port != htons(7900) ||
-	    from.sin_addr.s_addr != htonl(0x0a4d0001))
+	    p.type != PACKET_PROBE || !is_ours(&from, v4))
 		return "what arrived is no probe of ours";
 	if (sendto(fd, "hello", 5, 0, (struct sockaddr *)&from, length) != 5)
 		return "cannot answer";
@@ -190,12 +221,14 @@ static const char *be_kernel(int net_fd)
 	return NULL;
 }
 
-static const char *be_nic(int net_fd, struct error *e)
+static const char *be_nic(int net_fd, bool v4, struct error *e)
 {
 	static const struct flow_events events;
-	const struct port_dpdk_options po = { .args = VETH_ARGS, .clock = clock_real(),
-					      .address = "10.77.0.1/24:7900" };
-	struct flow_options fo = { .to = { "10.77.0.12:9999" }, .connection_in = 1 };
+	const struct port_dpdk_options po = {
+		.args = VETH_ARGS, .clock = clock_real(),
+		.address = v4 ? "10.77.0.1/24:7900" : "[fd77::1/64]:7900",
+	};
+	struct flow_options fo = { .connection_in = 1 };
 	uint64_t end_ns = clock_ns(clock_real()) + 10 * NS_PER_S;
 	struct flows_options o;
 	struct flows *flows;
@@ -204,6 +237,8 @@ static const char *be_nic(int net_fd, struct error *e)
 
 	if (setns(net_fd, CLONE_NEWNET) < 0)
 		return "cannot enter the network namespace";
+	snprintf(fo.to.text, sizeof(fo.to.text), "%s",
+		 v4 ? "10.77.0.12:9999" : "[fd77::12]:9999");
 	flows_options_default(&o);
 	o.give_up_ns = 60 * NS_PER_S;
 	seal_policy_default(&fo.seal);
@@ -220,8 +255,7 @@ static const char *be_nic(int net_fd, struct error *e)
 	return NULL;
 }
 
-/* Goal: the kernel takes our frames and we take its: ARP both ways, checksums. */
-TEST(port_dpdk__talks_to_the_kernel)
+static void talk_to_the_kernel(bool v4)
 {
 	struct error e = { 0 };
 	struct spaces s;
@@ -238,7 +272,7 @@ TEST(port_dpdk__talks_to_the_kernel)
 		CHECK(child >= 0);
 		if (child > 0)
 			continue;
-		wrong = i == 0 ? be_nic(s.fds[0], &e) : be_kernel(s.fds[1]);
+		wrong = i == 0 ? be_nic(s.fds[0], v4, &e) : be_kernel(s.fds[1], v4);
 		if (wrong)
 			fprintf(stderr, "%s: %s\n", i == 0 ? "nic" : "kernel", wrong);
 		_exit(wrong ? 1 : 0);
@@ -251,6 +285,18 @@ TEST(port_dpdk__talks_to_the_kernel)
 	close_spaces(&s);
 }
 
+/* Goal: the kernel takes our frames and we take its: ARP both ways, checksums. */
+TEST(port_dpdk__talks_to_the_kernel)
+{
+	talk_to_the_kernel(true);
+}
+
+/* Goal: the same of IPv6 and its neighbour discovery. */
+TEST(port_dpdk__talks_to_the_kernel_v6)
+{
+	talk_to_the_kernel(false);
+}
+
 /* Goal: what cannot be opened says why. */
 TEST(port_dpdk_open__sentences)
 {
@@ -258,7 +304,9 @@ TEST(port_dpdk_open__sentences)
 		{ "", NULL, "10.1.1.1:7900:7", NULL, "no address for a DPDK port" },
 		{ "", NULL, "10.1.1.1/24", NULL, "no address for a DPDK port" },
 		{ "", NULL, NULL, NULL, "no address for a DPDK port" },
+		{ "", NULL, "fd00::1/64:7900", NULL, "no address for a DPDK port" },
 		{ "", NULL, "10.1.1.1/24:7900", "10.2.1.1", "no gateway on our link" },
+		{ "", NULL, "[fd00::1/64]:7900", "10.1.1.1", "no gateway on our link" },
 	};
 	struct error e = { 0 };
 	struct port *port;
