@@ -12,13 +12,14 @@ VERSION := 0.1.0
 # include itself.
 USES_dataplane/base :=
 USES_dataplane      := dataplane/base
+USES_dataplane/dpdk := dataplane/base dataplane
 USES_compute        := dataplane/base compute/model compute/text compute/cpu
 USES_compute/model  := dataplane/base
 USES_compute/text   := dataplane/base compute/model
 USES_compute/cpu    := dataplane/base compute compute/model
 USES_control        := dataplane/base dataplane compute compute/model compute/text
 USES_tools          := dataplane/base dataplane compute compute/model compute/text compute/cpu control
-LAYERS := dataplane/base dataplane compute compute/model compute/text compute/cpu control tools
+LAYERS := dataplane/base dataplane dataplane/dpdk compute compute/model compute/text compute/cpu control tools
 
 PROGRAMS := petals-directory petals-server petals-gateway petalsctl petals-bench petals-sim
 
@@ -44,7 +45,13 @@ ISA_avx2   := -mavx2 -mfma -mf16c
 ISA_avx512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vbmi -mavx512vnni -mavx512bf16 -mfma -mf16c -mprefer-vector-width=512
 isa = $(if $(filter %_avx512.c,$1),$(ISA_avx512),$(if $(filter %_avx2.c,$1),$(ISA_avx2)))
 
-LIB_SOURCES  := $(sort $(wildcard $(addsuffix /*.c,$(filter-out tools,$(LAYERS)))))
+# The DPDK port is a module of its own, built where libdpdk-dev is: DPDK_MODULE is empty elsewhere.
+# It brings its own copies of what a program may not have linked.
+DPDK_MODULE  := $(if $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes),$(BUILD)/lib/petals-dpdk.so)
+DPDK_SOURCES := $(sort $(wildcard dataplane/dpdk/*.c)) dataplane/frame.c dataplane/neighbours.c
+DPDK_LIBS    := -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_eal
+
+LIB_SOURCES  := $(sort $(wildcard $(addsuffix /*.c,$(filter-out tools dataplane/dpdk,$(LAYERS)))))
 TOOL_SOURCES := $(patsubst petals-%,tools/%.c,$(patsubst petalsctl,tools/ctl.c,$(PROGRAMS)))
 # A program is tools/NAME.c and tools/NAME_*.c; the rest of tools/ is every program's.
 TOOL_PARTS   := $(sort $(wildcard $(TOOL_SOURCES:%.c=%_*.c)))
@@ -61,8 +68,10 @@ FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 all: setup ## build every program into build/bin
 	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) programs
 
-.PHONY: programs objects
-programs: $(addprefix $(BUILD)/bin/,$(PROGRAMS))
+.PHONY: programs objects no-dpdk
+programs: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(or $(DPDK_MODULE),no-dpdk)
+no-dpdk:
+	@echo "  no DPDK here: all but its module, lib/petals-dpdk.so (tools/setup.sh dpdk)"
 # What `make scan` reads.
 objects: $(BUILD)/release/libpetals.a $(patsubst %.c,$(BUILD)/release/%.o,$(wildcard tools/*.c))
 
@@ -126,11 +135,25 @@ $(BUILD)/$1/fuzz/%_fuzz: $(BUILD)/$1/tests/fuzz/%_fuzz.o $(BUILD)/$1/tests/fuzz/
 	$$(call say,LINK)
 	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -o $$@ $$^ $$(LIBS)
 
+$(BUILD)/$1/tests/dataplane/dpdk/port_test: | $(DPDK_MODULE)
+
 .PHONY: tests-$1
 tests-$1: $$(patsubst tests/%.c,$(BUILD)/$1/tests/%,$$(TEST_SOURCES)) $$(patsubst tests/fuzz/%.c,$(BUILD)/$1/fuzz/%,$$(FUZZ_SOURCES))
 -include $$(patsubst %.c,$(BUILD)/$1/%.d,$$(LIB_SOURCES) $$(TOOL_SOURCES) $$(TOOL_PARTS) $$(TOOL_SHARED) $$(TEST_SUPPORT) $$(TEST_SOURCES) $$(FUZZ_SOURCES) tests/fuzz/driver.c)
 endef
 $(foreach v,release asan tsan,$(eval $(call variant_rules,$v)))
+
+$(BUILD)/dpdk/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$Q$(CC) $(CFLAGS_ALL) $(FLAGS_release) -fPIC -fvisibility=hidden \
+		$(patsubst -I%,-isystem %,$(shell pkg-config --cflags libdpdk)) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/lib/petals-dpdk.so: $(patsubst %.c,$(BUILD)/dpdk/%.o,$(DPDK_SOURCES))
+	@mkdir -p $(@D)
+	$(call say,LINK)
+	$Q$(CC) -shared $(FLAGS_release) $(LDFLAGS) -o $@ $^ $(DPDK_LIBS)
+-include $(patsubst %.c,$(BUILD)/dpdk/%.d,$(DPDK_SOURCES))
 
 # program, stem of its sources
 define program_rule
@@ -149,10 +172,12 @@ install: all man ## install programs and man pages under DESTDIR/PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 $(BUILD)/man/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	$(if $(DPDK_MODULE),install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/petals $(DPDK_MODULE))
 
 uninstall: ## remove what `make install` put there
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,$(PROGRAMS)) \
-	      $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(addsuffix .1,$(PROGRAMS)))
+	      $(addprefix $(DESTDIR)$(PREFIX)/share/man/man1/,$(addsuffix .1,$(PROGRAMS))) \
+	      $(DESTDIR)$(PREFIX)/lib/petals/petals-dpdk.so
 
 clean: ## remove everything that was built
 	rm -rf $(BUILD)

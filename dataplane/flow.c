@@ -45,23 +45,22 @@ static void free_memory(struct flow *f)
 
 static int allocate(struct flow *f)
 {
-	uint32_t large = f->options.large_messages;
-	uint32_t words = (f->options.large_bytes + WIRE_HEADER_BYTES) / packet_segment_bytes[0] / 64
-			 + 1;
+	uint32_t in = f->options.large_in.messages, out = f->options.large_out.messages;
 
 	f->sent = mem_calloc(SENT_PACKETS, sizeof(*f->sent));
 	f->outgoing = mem_calloc(FLOW_MESSAGES, sizeof(*f->outgoing));
 	f->incoming = mem_calloc(FLOW_MESSAGES, sizeof(*f->incoming));
-	f->out_bits = mem_calloc(2ull * large * words + 1, 8);
-	f->in_bits = mem_calloc((size_t)large * words + 1, 8);
-	f->out_spare = mem_calloc(large + 1, sizeof(*f->out_spare));
-	f->in_spare = mem_calloc(large + 1, sizeof(*f->in_spare));
+	f->out_bits = mem_calloc(2ull * out * large_words(f->options.large_out.bytes) + 1, 8);
+	f->in_bits = mem_calloc((size_t)in * large_words(f->options.large_in.bytes) + 1, 8);
+	f->out_spare = mem_calloc(out + 1, sizeof(*f->out_spare));
+	f->in_spare = mem_calloc(in + 1, sizeof(*f->in_spare));
 	if (!f->sent || !f->outgoing || !f->incoming || !f->out_bits || !f->in_bits ||
 	    !f->out_spare || !f->in_spare)
 		return -ENOMEM;
-	for (; f->out_spares < large; f->out_spares++)
-		f->out_spare[f->out_spares] = f->in_spare[f->out_spares] = f->out_spares;
-	f->in_spares = large;
+	for (; f->out_spares < out; f->out_spares++)
+		f->out_spare[f->out_spares] = f->out_spares;
+	for (; f->in_spares < in; f->in_spares++)
+		f->in_spare[f->in_spares] = f->in_spares;
 	return 0;
 }
 
@@ -100,15 +99,13 @@ static int enlist(struct flow *f, struct error *e)
 {
 	struct flows *fs = f->set;
 
-	for (f->index = 0; f->index < fs->options.flows_max && fs->flows[f->index]; f->index++)
-		;
-	if (f->index == fs->options.flows_max)
-		return error_set(e, -ENFILE, "all %u flows of the port are taken", f->index);
+	if (fs->count == fs->options.flows_max)
+		return error_set(e, -ENFILE, "all %u flows of the port are taken", fs->count);
 	if (map_put(fs->by_connection, f->options.connection_in, f) < 0)
 		return error_set(e, -EEXIST, "connection %08x is known already",
 				 f->options.connection_in);
+	f->index = fs->count++;
 	fs->flows[f->index] = f;
-	fs->count++;
 	return 0;
 }
 
@@ -174,8 +171,8 @@ void flow_close(struct flow *f)
 	flow_stop(f);
 	map_remove(fs->by_connection, f->options.connection_in);
 	fs->port->ops->forget(fs->port, f->path);
-	fs->flows[f->index] = NULL;
-	fs->count--;
+	fs->flows[f->index] = fs->flows[--fs->count];
+	fs->flows[f->index]->index = f->index;
 	free_memory(f);
 }
 
@@ -224,7 +221,7 @@ int flow_settle(struct flow *f, const struct wire_completed *theirs,
 {
 	uint32_t first = f->out_first, next = f->out_next;
 
-	assert(f->state == STATE_STOPPED);
+	assert(f->state == STATE_STOPPED && !f->set->in_event);
 	if (le32_get(theirs->done) - first > next - first)
 		return -EPROTO;
 	for (int round = 0; round < 2; round++)

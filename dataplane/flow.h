@@ -31,7 +31,7 @@
  * flow_stop().
  *
  * Threads    As its port: one thread.  Events fire inside flows_poll().
- * Ownership  flow_open() / flow_close(), not from inside an event.  A message's
+ * Ownership  flow_open() / flow_close(), flow_settle(): not from inside an event.  A message's
  *            payload stays the caller's and unchanged until acked() or unsent().
  *            The place that land() lends comes back by arrived() or unland().
  * Units      _ns on the caller's clock; gap_ns: all time so far in which our own
@@ -111,8 +111,10 @@ struct flow_options {
 	uint8_t send_secret[SEAL_SECRET_BYTES], receive_secret[SEAL_SECRET_BYTES];
 	uint32_t connection_in;         /* random, chosen here; not twice in a flows */
 	uint32_t connection_out;        /* ... by the other side */
-	uint32_t large_bytes;           /* payload of the largest message, either way */
-	uint32_t large_messages;        /* above WIRE_SMALL_BYTES at once, each way */
+	struct {
+		uint32_t bytes;         /* payload of the largest message */
+		uint32_t messages;      /* above WIRE_SMALL_BYTES at once */
+	} large_in, large_out;          /* what one end takes the other may send */
 	struct seal_policy seal;
 };
 
@@ -147,7 +149,7 @@ void flow_close(struct flow *f);
 void flow_inform(const struct flow *f, struct flow_info *out);
 const char *flow_end_name(enum flow_end why);           /* never NULL */
 
-/* Cannot fail for want of memory; what is larger than large_bytes asserts. */
+/* Cannot fail for want of memory; what is larger than large_out.bytes asserts. */
 int flow_send(struct flow *f, const struct flow_message *m);
 bool flow_may_send(const struct flow *f, uint32_t payload_bytes);
 

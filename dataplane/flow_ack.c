@@ -39,6 +39,7 @@ void flow_arrived(struct flow *f, const struct packet *p, bool marked)
 	if (p->number >= f->wanting) {
 		f->wanting = p->number + 1;
 		f->wanting_ns = f->set->now_ns;
+		f->wanting_unseen_ns = f->set->now_ns - f->set->drained_ns;
 	}
 	if (f->unacked++ == 0)
 		f->ack_first_ns = f->set->now_ns;
@@ -60,6 +61,7 @@ static void fill_ack(const struct flow *f, struct packet_state *s)
 	*s = (struct packet_state){ .largest = f->replay.end - 1, .ce = f->ce, .done = f->done };
 	s->hold_us = (uint32_t)MIN((f->set->now_ns - f->wanting_ns) / NS_PER_US,
 				   (uint64_t)HOLD_US_MOST);
+	s->unseen_us = (uint32_t)MIN(f->wanting_unseen_ns / NS_PER_US, (uint64_t)HOLD_US_MOST);
 	newest = s->largest / 64;
 	for (; s->ack_words < PACKET_ACK_WORDS_MAX && s->ack_words <= newest; s->ack_words++)
 		s->ack[s->ack_words] = replay_word(&f->replay, newest - s->ack_words);
@@ -273,7 +275,15 @@ static bool makes_sense(const struct flow *f, const struct packet_state *s)
 	uint32_t most = f->out_next - f->out_first;
 
 	return s->largest < f->next_number && s->done - f->out_first <= most &&
-	       s->hold_us <= HOLD_US_MOST;
+	       s->hold_us <= HOLD_US_MOST && s->unseen_us <= HOLD_US_MOST;
+}
+
+/* Without what either loop may have let it wait: the network's own. */
+static uint64_t network_ns(const struct flow *f, const struct packet_state *s, uint64_t rtt_ns)
+{
+	uint64_t unseen_ns = f->set->now_ns - f->set->drained_ns + s->unseen_us * NS_PER_US;
+
+	return rtt_ns > unseen_ns ? rtt_ns - unseen_ns : 1;
 }
 
 static void progress(struct flow *f, const struct packet_state *s, uint32_t count,
@@ -281,16 +291,17 @@ static void progress(struct flow *f, const struct packet_state *s, uint32_t coun
 {
 	uint64_t now_att = attentive(f->set);
 	double marked = MIN(1.0, (double)(s->ce - f->ce_seen) / count);
+	uint64_t delay_ns = rtt_ns ? network_ns(f, s, rtt_ns) : 0;
 
 	f->ce_seen = s->ce;
 	f->progress_att = f->heard_att = now_att;
 	f->backoff = f->tails = 0;
 	f->tail_due = false;
 	if (rtt_ns) {
-		flow_window_rtt(&f->window, rtt_ns, now_att);
+		flow_window_rtt(&f->window, rtt_ns, delay_ns, now_att);
 		counters_observe(f->set->counters, PATH_RTT, 0, (double)rtt_ns / NS_PER_S);
 	}
-	flow_window_acked(&f->window, count, rtt_ns, marked, now_att);
+	flow_window_acked(&f->window, count, delay_ns, marked, now_att);
 }
 
 void flow_take_ack(struct flow *f, const uint8_t *payload, size_t bytes)
@@ -394,6 +405,9 @@ void flow_timers(struct flow *f)
 
 	if (f->state != STATE_OPEN)
 		return;
+	if (f->woke)
+		f->progress_att = now_att;
+	f->woke = false;
 	if (now_att >= f->loss_att)
 		find_lost(f);
 	if (is_waiting(f) && now_att - f->progress_att >= f->set->options.give_up_ns) {
@@ -417,7 +431,7 @@ uint64_t flow_timer_att(const struct flow *f)
 
 	if (f->state != STATE_OPEN)
 		return UINT64_MAX;
-	if (is_waiting(f))
+	if (is_waiting(f) && !f->woke)
 		att = MIN(att, f->progress_att + f->set->options.give_up_ns);
 	return att;
 }

@@ -88,8 +88,7 @@ static bool unseal(struct flow *f, const struct packet *p, const uint8_t *datagr
 
 static void take_bitmap(struct flow *f, struct incoming *m)
 {
-	uint32_t each = (f->options.large_bytes + WIRE_HEADER_BYTES) / packet_segment_bytes[0] / 64
-			+ 1;
+	uint32_t each = large_words(f->options.large_in.bytes);
 
 	m->have = &m->have_word;
 	m->have_word = 0;
@@ -250,7 +249,7 @@ static void take_rts(struct flow *f, const struct packet *p)
 		return;
 	memcpy(&rts, f->set->scratch, sizeof(rts));
 	bytes = le32_get(rts.payload_bytes);
-	if (bytes <= WIRE_SMALL_BYTES || bytes > f->options.large_bytes ||
+	if (bytes <= WIRE_SMALL_BYTES || bytes > f->options.large_in.bytes ||
 	    p->segments != (bytes + WIRE_HEADER_BYTES + size - 1) / size || (m && !agrees(m, p))) {
 		fault(f, PACKET_FAULT_MESSAGE);
 		return;

@@ -319,8 +319,7 @@ static void take_bitmaps(struct flow *f, struct outgoing *o)
 	o->have = &o->have_word;
 	o->again = &o->again_word;
 	if (!is_eager(o)) {
-		uint32_t each = (f->options.large_bytes + WIRE_HEADER_BYTES) /
-				packet_segment_bytes[0] / 64 + 1;
+		uint32_t each = large_words(f->options.large_out.bytes);
 
 		o->spare = f->out_spare[--f->out_spares];
 		o->have = f->out_bits + 2ull * each * o->spare;
@@ -335,12 +334,14 @@ int flow_send(struct flow *f, const struct flow_message *m)
 	bool eager = m->payload_bytes <= WIRE_SMALL_BYTES;
 	struct outgoing *o = &f->outgoing[f->out_next % FLOW_MESSAGES];
 
-	assert(eager || m->payload_bytes <= f->options.large_bytes);
+	assert(eager || m->payload_bytes <= f->options.large_out.bytes);
 	if (f->state != STATE_OPEN)
 		return -ENOTCONN;
 	if (!flow_may_send(f, m->payload_bytes))
 		return -EAGAIN;
 	assert(o->state == OUT_FREE);
+	/* The time of the last turn may be long ago: the next one begins to wait. */
+	f->woke = f->woke || (f->in_flight == 0 && f->to_send == 0);
 	o->id = f->out_next++;
 	o->back = distance(f, m->key, o->id);
 	o->what = *m;

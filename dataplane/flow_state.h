@@ -108,6 +108,7 @@ struct flow {
 	uint64_t last_sent_att, progress_att, loss_att;  /* UINT64_MAX: no timer */
 	uint32_t backoff, tails;        /* timeouts, tail probes since the last progress */
 	bool tail_due;
+	bool woke;                      /* there is something to wait for since the last turn */
 	uint64_t reorder_factor;        /* of a quarter round trip */
 	uint64_t reorder_att;           /* when it last grew */
 	uint32_t ce_seen;
@@ -126,7 +127,8 @@ struct flow {
 
 	/* What arrived. */
 	struct replay replay;
-	uint64_t wanting, wanting_ns;   /* newest that wants an ACK, + 1; its arrival */
+	uint64_t wanting, wanting_ns;   /* newest that wants an ACK, + 1; when it was seen */
+	uint64_t wanting_unseen_ns;     /* it may have waited so long before */
 	uint64_t ack_first_ns;
 	uint32_t unacked, ce;
 	bool ack_now;
@@ -143,7 +145,7 @@ struct flow {
 enum flow_counter {
 	SENT_DATAGRAMS, RECEIVED_DATAGRAMS, REFUSED_DATAGRAMS, SENT_DATAGRAM_BYTES,
 	RECEIVED_DATAGRAM_BYTES, AGAIN, SPURIOUS, TIMEOUTS, MESSAGES_SENT, MESSAGES_DONE,
-	MESSAGES_ARRIVED, GRANTED, REKEYS, ENDS, FLOWS, PATH_RTT, FLOW_COUNTERS
+	MESSAGES_ARRIVED, GRANTED, DROPPED, REKEYS, ENDS, FLOWS, PATH_RTT, FLOW_COUNTERS
 };
 
 enum again_cause { AGAIN_ORDER, AGAIN_TAIL, AGAIN_TIMEOUT, AGAIN_CAUSES };
@@ -155,14 +157,17 @@ struct tally {                          /* since they were last published */
 	uint32_t spurious, timeouts, messages_sent, messages_done, messages_arrived, granted;
 };
 
+enum drop { DROP_SENDING, DROP_RECEIVING, DROPS };
+
 struct flows {
 	struct flows_options options;
 	struct port *port;
-	struct flow **flows;            /* flows_max, NULL: free */
+	struct flow **flows;            /* `count` of at most flows_max */
 	struct map *by_connection;
 	uint32_t count, open, turn;
 	uint64_t now_ns, gap_ns;
 	uint64_t gap_seen_att;          /* round trips begun before are not measured */
+	uint64_t drained_ns;            /* when the port was last found empty */
 	uint64_t due_ns;                /* of the port's room; UINT64_MAX: none */
 	bool in_event;
 	int work;
@@ -178,12 +183,19 @@ struct flows {
 	struct tally tally;
 	uint64_t published_ns;
 	uint32_t type_series[2][PACKET_TYPES], fault_series[PACKET_FAULT_COUNT];
-	uint32_t again_series[AGAIN_CAUSES], end_series[FLOW_ENDS];
+	uint32_t again_series[AGAIN_CAUSES], end_series[FLOW_ENDS], drop_series[DROPS];
+	uint64_t dropped[DROPS];        /* by the port, published */
 };
 
 static inline uint64_t attentive(const struct flows *fs)
 {
 	return fs->now_ns - fs->gap_ns;
+}
+
+/* Words of a bitmap with a bit for each segment of the largest message. */
+static inline uint32_t large_words(uint32_t large_bytes)
+{
+	return (large_bytes + WIRE_HEADER_BYTES) / packet_segment_bytes[0] / 64 + 1;
 }
 
 static inline bool flow_lives(const struct flow *f)

@@ -11,6 +11,7 @@ enum {
 
 static const double packets_at_start = 16;
 static const double packets_least = 0.1;
+static const double delay_least = 8;    /* packets that delay alone leaves */
 static const double cut_most = 0.5;     /* of the window, at once */
 static const double cut_slope = 0.8;    /* per part of the delay above target */
 static const double loss_cut = 0.7;     /* what a loss leaves */
@@ -26,29 +27,35 @@ void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most)
 	*w = (struct flow_window){
 		.target_ns = target_ns, .most = most, .slow_start = true,
 		.packets = MIN(packets_at_start, (double)most),
+		.round_least_ns = UINT64_MAX,
 	};
 }
 
-void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t now_ns)
+static void note_least(struct flow_window *w, uint64_t delay_ns, uint64_t now_ns)
+{
+	if (now_ns - w->least_since_ns > LEAST_PERIOD_S * NS_PER_S) {
+		w->least_before_ns = w->least_ns;
+		w->least_ns = delay_ns;
+		w->least_since_ns = now_ns;
+	}
+	w->least_ns = MIN(w->least_ns, delay_ns);
+}
+
+void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t delay_ns, uint64_t now_ns)
 {
 	uint64_t off_ns;
 
 	if (w->srtt_ns == 0) {
 		w->srtt_ns = rtt_ns;
 		w->var_ns = rtt_ns / 2;
-		w->least_ns = w->least_before_ns = rtt_ns;
+		w->least_ns = w->least_before_ns = delay_ns;
 		w->least_since_ns = now_ns;
 		return;
 	}
 	off_ns = rtt_ns > w->srtt_ns ? rtt_ns - w->srtt_ns : w->srtt_ns - rtt_ns;
 	w->var_ns = (3 * w->var_ns + off_ns) / 4;
 	w->srtt_ns = MAX(1ull, (7 * w->srtt_ns + rtt_ns) / 8);
-	if (now_ns - w->least_since_ns > LEAST_PERIOD_S * NS_PER_S) {
-		w->least_before_ns = w->least_ns;
-		w->least_ns = rtt_ns;
-		w->least_since_ns = now_ns;
-	}
-	w->least_ns = MIN(w->least_ns, rtt_ns);
+	note_least(w, delay_ns, now_ns);
 }
 
 static double target(const struct flow_window *w)
@@ -76,16 +83,32 @@ static void cut(struct flow_window *w, double left, uint64_t now_ns)
 	set(w, w->packets * MAX(left, 1 - cut_most));
 }
 
-void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, double marked,
+static void end_round(struct flow_window *w, double goal, uint64_t now_ns)
+{
+	double least_ns = (double)w->round_least_ns, before = w->packets;
+
+	w->round_ns = now_ns;
+	if (w->round_least_ns != UINT64_MAX && least_ns > goal) {
+		cut(w, 1 - cut_slope * (least_ns - goal) / least_ns, now_ns);
+		w->packets = MAX(w->packets, MIN(before, delay_least));
+	}
+	w->round_least_ns = UINT64_MAX;
+}
+
+void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t delay_ns, double marked,
 		       uint64_t now_ns)
 {
-	double goal = target(w), above = (double)rtt_ns - goal;
+	double goal = target(w);
 
 	w->before_timeout = 0;
+	if (delay_ns)
+		w->round_least_ns = MIN(w->round_least_ns, delay_ns);
+	if (now_ns - w->round_ns >= w->srtt_ns)
+		end_round(w, goal, now_ns);
 	if (marked > 0)
 		cut(w, 1 - marked / 2, now_ns);
-	else if (above > 0)
-		cut(w, 1 - cut_slope * above / (double)rtt_ns, now_ns);
+	else if ((double)delay_ns > goal)
+		return;
 	else if (w->slow_start)
 		set(w, w->packets + packets);
 	else

@@ -1,10 +1,16 @@
 /* flow_window.h - how many packets may be on the way, and how fast they leave.
  *
- * After Swift: the round trip less what the receiver held it, against a target; a
- * packet more per round trip below it, a cut in proportion above it, at most once
- * per round trip and never below half.  The target is the least round trip seen
- * lately and some queueing, more of it for small windows, so that many flows share
- * a link fairly.  A window below one packet is a pause between packets.
+ * After Swift: the delay of the network, which is the round trip less what the hosts
+ * at both ends may have let it wait, against a target; a packet more per round trip
+ * below it, a cut in proportion above it, at most once per round trip and never below
+ * half.  The target is the least delay seen lately and some queueing, more of it for
+ * small windows, so that many flows share a link fairly.
+ *
+ * On shared hosts a delay may be long, too, because a loop did not run, which no
+ * smaller window mends.  So a round is judged by the least of its delays (a queue is
+ * in them all), and delay alone does not make a window smaller than a few packets;
+ * loss, marks and timeouts do.  A window below one
+ * packet is a pause between packets.
  *
  * Threads    A window belongs to its flow's thread.
  * Ownership  Plain storage.
@@ -23,8 +29,10 @@ struct flow_window {
 	double packets;
 	bool slow_start;
 	uint64_t srtt_ns, var_ns;       /* 0: not measured */
-	uint64_t least_ns;              /* round trip, of this and the last period */
+	uint64_t least_ns;              /* delay, of this and the last period */
 	uint64_t least_before_ns, least_since_ns;
+	uint64_t round_ns;              /* when this round began */
+	uint64_t round_least_ns;        /* of its delays; UINT64_MAX: none yet */
 	uint64_t cut_ns;                /* when it was last made smaller */
 	double before_timeout;          /* for undo; 0: nothing to undo */
 	uint64_t pace_ns;               /* the next packet may leave */
@@ -32,12 +40,12 @@ struct flow_window {
 
 void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most);
 
-/* A round trip was measured. */
-void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t now_ns);
-/* Packets were acknowledged by an ACK that measured rtt_ns (0: it could not); this
+/* A round trip was measured, and how much of it was the network's. */
+void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t delay_ns, uint64_t now_ns);
+/* Packets were acknowledged by an ACK that measured delay_ns (0: it could not); this
  * part of them had met a congested switch.
  */
-void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t rtt_ns, double marked,
+void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t delay_ns, double marked,
 		       uint64_t now_ns);
 void flow_window_lost(struct flow_window *w, uint64_t now_ns);
 void flow_window_timeout(struct flow_window *w, uint64_t now_ns);

@@ -40,6 +40,8 @@ static const struct counter_row rows[FLOW_COUNTERS] = {
 		"Whole messages that flows handed on.", NULL },
 	[GRANTED] = { COUNTER, "petals_transport_granted_segments_total",
 		"Segments of large messages that senders were granted.", NULL },
+	[DROPPED] = { COUNTER, "petals_transport_dropped_datagrams_total",
+		"Datagrams that the port dropped: no room, no neighbour, not ours.", "direction" },
 	[REKEYS] = { COUNTER, "petals_transport_rekeys_total",
 		"Keys that were replaced.", NULL },
 	[ENDS] = { COUNTER, "petals_transport_flow_ends_total",
@@ -48,6 +50,10 @@ static const struct counter_row rows[FLOW_COUNTERS] = {
 	[PATH_RTT] = { HISTOGRAM, "petals_transport_path_rtt_seconds",
 		"Round trips of datagrams, less the time the other side held them.", NULL,
 		seconds_buckets },
+};
+
+static const char *const drop_names[DROPS] = {
+	[DROP_SENDING] = "sending", [DROP_RECEIVING] = "receiving",
 };
 
 static const char *const again_names[AGAIN_CAUSES] = {
@@ -74,6 +80,8 @@ static void name_series(struct flows *fs)
 						      packet_fault_name((enum packet_fault)i));
 	for (uint32_t i = 0; i < AGAIN_CAUSES; i++)
 		fs->again_series[i] = counters_series(fs->counters, AGAIN, again_names[i]);
+	for (uint32_t i = 0; i < DROPS; i++)
+		fs->drop_series[i] = counters_series(fs->counters, DROPPED, drop_names[i]);
 	for (uint32_t i = 0; i < FLOW_ENDS; i++)
 		fs->end_series[i] = counters_series(fs->counters, ENDS,
 						    flow_end_name((enum flow_end)i));
@@ -127,6 +135,10 @@ static void add(struct flows *fs, enum flow_counter row, uint32_t series, uint64
 static void publish(struct flows *fs)
 {
 	const struct tally *t = &fs->tally;
+	const uint64_t dropped[DROPS] = {
+		[DROP_SENDING] = fs->port->statistics.dropped_sending,
+		[DROP_RECEIVING] = fs->port->statistics.dropped_receiving,
+	};
 
 	fs->published_ns = fs->now_ns;
 	for (uint32_t i = 0; i < PACKET_TYPES; i++) {
@@ -146,6 +158,10 @@ static void publish(struct flows *fs)
 	add(fs, MESSAGES_DONE, 0, t->messages_done);
 	add(fs, MESSAGES_ARRIVED, 0, t->messages_arrived);
 	add(fs, GRANTED, 0, t->granted);
+	for (uint32_t i = 0; i < DROPS; i++) {
+		add(fs, DROPPED, fs->drop_series[i], dropped[i] - fs->dropped[i]);
+		fs->dropped[i] = dropped[i];
+	}
 	counters_set(fs->counters, FLOWS, 0, fs->open);
 	fs->tally = (struct tally){ 0 };
 }
@@ -179,15 +195,19 @@ static void receive(struct flows *fs)
 {
 	struct port_datagram burst[PORT_BURST];
 	uint32_t count = PORT_BURST;
+	bool drained = false;
 
 	for (int i = 0; i < BURSTS_MAX && count == PORT_BURST; i++) {
 		count = fs->port->ops->receive(fs->port, burst, PORT_BURST);
 		for (uint32_t k = 0; k < count; k++)
 			take(fs, &burst[k]);
+		drained = drained || count < PORT_BURST;
 		if (count > 0)
 			fs->port->ops->release(fs->port, burst, count);
 		fs->work += (int)count;
 	}
+	if (drained)
+		fs->drained_ns = fs->now_ns;
 }
 
 static void turn(struct flow *f)
@@ -218,13 +238,13 @@ int flows_poll(struct flows *fs, uint64_t now_ns, uint64_t gap_ns)
 	receive(fs);
 	if (fs->granting)
 		grants_run(fs);
-	for (uint32_t i = 0; i < fs->options.flows_max && fs->count > 0; i++) {
-		struct flow *f = fs->flows[(fs->turn + i) % fs->options.flows_max];
+	for (uint32_t i = 0; i < fs->count; i++) {
+		struct flow *f = fs->flows[(fs->turn + i) % fs->count];
 
-		if (f && flow_lives(f))
+		if (flow_lives(f))
 			turn(f);
 	}
-	fs->turn = (fs->turn + 1) % fs->options.flows_max;
+	fs->turn++;
 	fs->in_event = false;
 	flows_flush(fs);
 	if (fs->work == 0 || fs->now_ns - fs->published_ns >= PUBLISH_NS)
@@ -247,8 +267,8 @@ uint64_t flows_deadline(const struct flows *fs)
 {
 	uint64_t due_ns = fs->due_ns;
 
-	for (uint32_t i = 0; i < fs->options.flows_max; i++)
-		if (fs->flows[i] && flow_lives(fs->flows[i]))
+	for (uint32_t i = 0; i < fs->count; i++)
+		if (flow_lives(fs->flows[i]))
 			due_ns = MIN(due_ns, flow_due_ns(fs->flows[i]));
 	/* Without room in the port there is no hurry. */
 	if (fs->due_ns != UINT64_MAX)

@@ -5,9 +5,8 @@ const struct gcm_ops *const gcm_backends[] = { &gcm_mb, &gcm_evp, NULL };
 
 const struct gcm_ops *gcm_best(void)
 {
-	const struct gcm_ops *const *row = gcm_backends;
-
-	while (!(*row)->usable())
-		row++;
-	return *row;
+	for (const struct gcm_ops *const *row = gcm_backends; *row; row++)
+		if ((*row)->usable())
+			return *row;
+	return &gcm_evp;
 }

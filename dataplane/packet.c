@@ -147,7 +147,7 @@ size_t packet_ack_encode(const struct packet_state *s, uint8_t out[PACKET_ACK_BY
 {
 	struct packet_ack a = {
 		.largest = le64_of(s->largest), .hold_us = le32_of(s->hold_us),
-		.ce = le32_of(s->ce), .done = le32_of(s->done),
+		.unseen_us = le32_of(s->unseen_us), .ce = le32_of(s->ce), .done = le32_of(s->done),
 		.ack_words = (uint8_t)s->ack_words, .done_words = (uint8_t)s->done_words,
 	};
 	uint8_t *at = out + sizeof(a);
@@ -162,17 +162,20 @@ size_t packet_ack_encode(const struct packet_state *s, uint8_t out[PACKET_ACK_BY
 enum packet_fault packet_ack_decode(const uint8_t *payload, size_t bytes,
 				    struct packet_state *out)
 {
+	static const uint8_t zeros[sizeof(((struct packet_ack *)0)->reserved)];
 	struct packet_ack a;
 
 	assert(bytes >= sizeof(a));
 	memcpy(&a, payload, sizeof(a));
 	if (a.ack_words == 0 || a.ack_words > PACKET_ACK_WORDS_MAX ||
-	    a.done_words > PACKET_DONE_WORDS_MAX || a.reserved[0] || a.reserved[1] ||
+	    a.done_words > PACKET_DONE_WORDS_MAX ||
+	    memcmp(a.reserved, zeros, sizeof(zeros)) != 0 ||
 	    bytes != ack_bytes(a.ack_words, a.done_words))
 		return PACKET_FAULT_ACK;
 	*out = (struct packet_state){
 		.largest = le64_get(a.largest), .hold_us = le32_get(a.hold_us),
-		.ce = le32_get(a.ce), .done = le32_get(a.done),
+		.unseen_us = le32_get(a.unseen_us), .ce = le32_get(a.ce),
+		.done = le32_get(a.done),
 		.ack_words = a.ack_words, .done_words = a.done_words,
 	};
 	memcpy(out->ack, payload + sizeof(a), 8 * a.ack_words);

@@ -98,13 +98,14 @@ static_assert(sizeof(struct packet_rts) == 8, "the wire format is frozen");
  */
 struct packet_ack {
 	le64 largest;
-	le32 hold_us;               /* since the newest arrived that wants an ACK */
+	le32 hold_us;               /* since the newest was seen that wants an ACK */
+	le32 unseen_us;             /* that it may have waited until then, at most */
 	le32 ce;                    /* packets so far that a switch marked */
 	le32 done;                  /* every message below was handed to the program */
 	uint8_t ack_words, done_words;
-	uint8_t reserved[2];
+	uint8_t reserved[6];
 };
-static_assert(sizeof(struct packet_ack) == 24, "the wire format is frozen");
+static_assert(sizeof(struct packet_ack) == 32, "the wire format is frozen");
 
 enum {
 	PACKET_ACK_BYTES_MAX = sizeof(struct packet_ack) +
@@ -113,7 +114,7 @@ enum {
 
 struct packet_state {               /* an ACK's payload, unpacked */
 	uint64_t largest;
-	uint32_t hold_us, ce, done;
+	uint32_t hold_us, unseen_us, ce, done;
 	uint32_t ack_words, done_words;
 	uint64_t ack[PACKET_ACK_WORDS_MAX], messages[PACKET_DONE_WORDS_MAX];
 };

@@ -1,7 +1,7 @@
 #!/bin/sh
 # setup.sh - installs the Debian packages that a step needs, if any is missing.
 #
-#	tools/setup.sh build|test|check
+#	tools/setup.sh build|test|check|dpdk
 #
 # Looks first and says nothing when all is there.  Installs through apt, as
 # root or through sudo, naming each package and why; elsewhere it only names
@@ -33,6 +33,8 @@ test   python3-pip           file:/usr/lib/python3/dist-packages/pip  fetching t
 test   python3-venv          file:/usr/lib/python3*/ensurepip  Python packages of scenarios
 check  clang                 cmd:clang           libFuzzer and the static analyser
 check  clang-tools           cmd:scan-build      drives the static analyser
+dpdk   libdpdk-dev           pc:libdpdk          the DPDK port, a module of its own
+dpdk   iproute2              cmd:ip              network namespaces of its tests
 check  libclang-rt-14-dev    file:/usr/lib/llvm-*/lib/clang/*/lib/linux/*rt.fuzzer-*  libFuzzer
 '
 
@@ -40,7 +42,8 @@ case ${1-} in
 build) steps=" build " ;;
 test) steps=" build test " ;;
 check) steps=" build test check " ;;
-*) echo "usage: tools/setup.sh build|test|check" >&2; exit 2 ;;
+dpdk) steps=" build dpdk " ;;
+*) echo "usage: tools/setup.sh build|test|check|dpdk" >&2; exit 2 ;;
 esac
 
 there() { # HOW

@@ -170,6 +170,10 @@ TEST(flow_send__decode_overtakes)
 	second = flow_world_post(w, 0, 1, 2, 100, FLOW_DECODE);
 	flow_world_run(w, in(w, 2 * NS_PER_MS));
 	step = flow_world_post(w, 0, 1, 3, 1152, FLOW_DECODE);
+	/* Its sender is told, too, while the large one is on its way. */
+	flow_world_run(w, in(w, 2 * NS_PER_MS));
+	CHECK_EQ(w->posts[step].state, POST_ACKED);
+	CHECK_EQ(w->posts[large].state, POST_SENT);
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK_EQ(w->arrivals[3], large);
 	CHECK(w->posts[step].arrived_ns < w->posts[large].arrived_ns);
@@ -205,15 +209,33 @@ TEST(flow__quiet_path_repeats_nothing)
 TEST(flow__tail_loss_is_cheap)
 {
 	struct flow_world *w = pair(NULL);
+	struct flow_info before, after;
 	uint32_t post;
 
 	flow_world_pass(w, NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &before);
 	port_network_cut(w->network, 0, 1, true);
 	post = flow_world_post(w, 0, 1, 0, 1000, FLOW_DECODE);
 	CHECK(!flow_world_run(w, in(w, 100 * NS_PER_US)));
 	port_network_cut(w->network, 0, 1, false);
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK(w->posts[post].arrived_ns - w->posts[post].posted_ns < NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window >= before.window);    /* nor taken for congestion */
+	flow_world_close(w);
+}
+
+/* Goal: when nothing follows, the answer does not wait for more. */
+TEST(flow__last_packet_is_acknowledged_at_once)
+{
+	struct flow_world *w = pair(NULL);
+	uint64_t start_ns;
+
+	flow_world_pass(w, NS_PER_MS);
+	start_ns = w->clock.now_ns;
+	flow_world_post(w, 0, 1, 0, 20000, FLOW_DECODE);
+	CHECK(flow_world_run(w, in(w, NS_PER_S)));
+	CHECK(w->clock.now_ns - start_ns < 2 * quiet.delay_ns + 5 * NS_PER_US);
 	flow_world_close(w);
 }
 
@@ -236,6 +258,23 @@ TEST(flow__silence_breaks)
 	}
 }
 
+/* Goal: that nothing was to be said for long is no silence of the other side. */
+TEST(flow__idle_then_busy)
+{
+	struct flow_world *w = flow_world_open(test_seed(), 2, &quiet, NULL);
+
+	w->options.keepalive_ns = 30 * NS_PER_S;
+	replace_flows(w, w->options.grant_bytes, 20 * NS_PER_MS);
+	flow_world_connect(w, 0, 1);
+	for (int i = 0; i < 4; i++) {
+		flow_world_pass(w, 5 * NS_PER_S);
+		flow_world_post(w, 0, 1, 0, i % 2 ? 100 : 100000, FLOW_DECODE);
+		CHECK(flow_world_run(w, in(w, NS_PER_MS)));
+	}
+	CHECK(!w->lanes[0][1].broken && !w->lanes[1][0].broken);
+	flow_world_close(w);
+}
+
 /* Goal: time in which we could not look does not count as silence. */
 TEST(flow__being_descheduled_is_not_silence)
 {
@@ -246,13 +285,43 @@ TEST(flow__being_descheduled_is_not_silence)
 	flow_world_pass(w, NS_PER_MS);
 	for (uint32_t i = 0; i < 50; i++)
 		flow_world_post(w, 0, 1, 0, 30000, FLOW_BATCH);
-	for (int i = 0; i < 5; i++) {
+	for (int i = 0; i < 3; i++) {
 		flow_world_run(w, in(w, 50 * NS_PER_US));
+		/* And what was answered meanwhile is lost. */
 		flow_world_freeze(w, 0, 500 * NS_PER_MS);
-		flow_world_pass(w, 500 * NS_PER_MS);
+		port_network_cut(w->network, 1, 0, true);
+		port_network_cut(w->network, 0, 1, true);
+		flow_world_pass(w, 500 * NS_PER_MS - NS_PER_US);
+		port_network_cut(w->network, 1, 0, false);
+		port_network_cut(w->network, 0, 1, false);
+		flow_world_pass(w, NS_PER_US);
 	}
 	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	CHECK(!w->lanes[0][1].broken && !w->lanes[1][0].broken);
+	flow_world_close(w);
+}
+
+/* Goal: a timeout that was none leaves the window as it was. */
+TEST(flow__spurious_timeout_is_undone)
+{
+	struct flow_world *w = pair(NULL);
+	struct flow_info before, after;
+
+	for (uint32_t i = 0; i < 60; i++)
+		flow_world_post(w, 0, 1, 0, 60000, FLOW_BATCH);
+	flow_world_run(w, in(w, 110 * NS_PER_US));
+	flow_inform(w->lanes[0][1].flow, &before);
+	CHECK(before.in_flight > 20);
+	flow_world_freeze(w, 1, 30 * NS_PER_MS);         /* the other side stands still */
+	flow_world_pass(w, 29 * NS_PER_MS);
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window <= 1);
+	flow_world_run(w, in(w, NS_PER_MS + 200 * NS_PER_US));
+	flow_inform(w->lanes[0][1].flow, &after);
+	CHECK(after.window >= before.window / 2);
+	CHECK(counters_value(flows_counters(w->nodes[0].flows), TIMEOUTS, 0) > 0);
+	CHECK(counters_value(flows_counters(w->nodes[0].flows), SPURIOUS, 0) > 0);
+	CHECK(flow_world_run(w, in(w, NS_PER_S)));
 	flow_world_close(w);
 }
 
@@ -369,8 +438,8 @@ TEST(flow__rekeys_under_load)
 TEST(flow_open__unwinds_every_failure)
 {
 	struct flow_world *w = flow_world_open(test_seed(), 1, &quiet, NULL);
-	struct flow_options o = { .to = { "sim:0" }, .connection_in = 7, .large_bytes = 1 << 20,
-				  .large_messages = 2 };
+	struct flow_options o = { .to = { "sim:0" }, .connection_in = 7, .large_in = { 1 << 20, 2 },
+				  .large_out = { 1 << 20, 2 } };
 	uint64_t before = mem_live_blocks();
 	int rc = -ENOMEM;
 

@@ -103,13 +103,13 @@ TEST(packet_decode__names_the_fault)
 /* Goal: an ACK comes back as it was sent; its words agree with its numbers. */
 TEST(packet_ack__round_trip_and_faults)
 {
-	struct packet_state s = { .largest = 130, .hold_us = 9, .ce = 3, .done = 17,
+	struct packet_state s = { .largest = 130, .hold_us = 9, .unseen_us = 8, .ce = 3, .done = 17,
 				  .ack_words = 3, .done_words = 1, .ack = { 7, 5, 9 },
 				  .messages = { 11 } }, out;
 	uint8_t bytes[PACKET_ACK_BYTES_MAX];
 	size_t count = packet_ack_encode(&s, bytes);
 
-	CHECK_EQ(count, 24 + 8 * 4);
+	CHECK_EQ(count, 32 + 8 * 4);
 	CHECK_EQ(packet_ack_decode(bytes, count, &out), PACKET_FAULT_NONE);
 	CHECK_BYTES(&out, &s, sizeof(s));
 	CHECK_EQ(packet_ack_decode(bytes, count - 8, &out), PACKET_FAULT_ACK);

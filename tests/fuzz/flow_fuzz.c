@@ -345,8 +345,8 @@ static void open_stage(void)
 {
 	struct flows_options o;
 	struct flow_options mine = { .to = { "fuzz" }, .connection_in = OURS,
-				     .connection_out = THEIRS, .large_bytes = PAYLOAD_MAX,
-				     .large_messages = 2 };
+				     .connection_out = THEIRS, .large_in = { PAYLOAD_MAX, 2 },
+				     .large_out = { PAYLOAD_MAX, 2 } };
 	struct seal_policy policy;
 
 	memset(&stage, 0, sizeof(stage));
@@ -396,7 +396,7 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 		{ STEP_SEND, 0, 0, 0xff, 0xff, 2, STEP_FORGE, PACKET_GRANT, 0, 0, 40, 94, 0, 0, 0 },
 		{ STEP_RAW, 60, 0x10, 4, 12, 0, 2, 1 },
 		{ STEP_GAP, STEP_SEND, 1, 0, 200, 3, 1, STEP_TIME, 0, 200, STEP_TIME, 0, 200 },
-		{ STEP_FORGE, PACKET_ACK, 0, 0, 0, 0, 0, 32, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 },
+		{ STEP_FORGE, PACKET_ACK, 0, 0, 0, 0, 0, 40, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 },
 		{ STEP_FORGE, PACKET_CLOSE, 0, 1, 0, 0, 0, 0, 0 },
 	};
 

@@ -34,7 +34,7 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 {
 	static const struct packet rows[] = {
 		{ .type = PACKET_DATA, .flags = PACKET_LAST, .payload_bytes = 80, .segments = 1 },
-		{ .type = PACKET_ACK, .payload_bytes = 40 },
+		{ .type = PACKET_ACK, .payload_bytes = 48 },
 		{ .type = PACKET_RTS, .payload_bytes = 8, .segments = 60 },
 		{ .type = PACKET_GRANT, .segment = 5, .segments = 60 },
 		{ .type = PACKET_PROBE, .segment = 1, .payload_bytes = 1344 },

@@ -272,7 +272,8 @@ static void open_lane(struct flow_lane *lane, const struct flow_options *o)
 void flow_world_connect(struct flow_world *w, uint32_t a, uint32_t b)
 {
 	struct flow_options to_b = {
-		.large_bytes = w->large_bytes, .large_messages = LARGE_MESSAGES, .seal = w->seal,
+		.large_in = { w->large_bytes, LARGE_MESSAGES },
+		.large_out = { w->large_bytes, LARGE_MESSAGES }, .seal = w->seal,
 	}, to_a;
 
 	for (size_t i = 0; i < SEAL_SECRET_BYTES; i++) {
