@@ -2,6 +2,8 @@
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import time
 
@@ -76,9 +78,31 @@ def metric(url, name):
     return total
 
 
-def refused_as(reason):
-    url = state["directory"].ready["metrics"]
+def refused_as(reason, by="directory"):
+    url = state[by].ready["metrics"]
     return metric(url, 'petals_identity_refused_total{reason="%s"}' % reason)
+
+
+def dial(address, folder=None, alpn="petals/1"):
+    """A TLS client that is none of ours, and does not look at its own certificate: the alert it
+    gets, or "" when it is let in."""
+    context = ssl.create_default_context(cafile=os.path.join(CA, "ca.pem"))
+    context.check_hostname = False
+    if alpn:
+        context.set_alpn_protocols([alpn])
+    if folder:
+        context.load_cert_chain(folder + "/cert.pem", folder + "/key.pem")
+    host, port = address.rsplit(":", 1)
+    try:
+        with socket.create_connection((host, int(port)), 10) as plain:
+            with context.wrap_socket(plain) as sealed:
+                sealed.settimeout(1)
+                sealed.recv(1)
+                return "closed"
+    except socket.timeout:
+        return ""
+    except ssl.SSLError as e:
+        return str(e).upper().replace(" ", "_")
 
 
 def an_operator_makes_a_ca():
@@ -98,7 +122,7 @@ def an_operator_makes_a_ca():
         "--ca",
         CA,
     )
-    state["server"] = server(credentials("server-1", "server"))
+    state["server"] = server(credentials("server-1", "server"), "--metrics", "127.0.0.1:0")
     state["operator"] = credentials("alice", "operator,tenant")
     state["gateway"] = start(
         "petals-gateway",
@@ -151,6 +175,29 @@ def each_refusal_has_its_reason():
             check_equal(refused_as(reason), before + 1, f"counted as {reason}")
     said = state["directory"].said()
     check("the certificate of gone was revoked" in said, said)
+    brief = credentials("brief-1", "server", "--life", "5s")
+    time.sleep(5.2)
+    at = state["server"].ready["address"]
+    for folder, reason, alert in (
+        (None, "none", "CERTIFICATE_REQUIRED"),
+        (brief, "expired", "CERTIFICATE_EXPIRED"),
+        (gone, "revoked", "CERTIFICATE_REVOKED"),
+        (foreign, "foreign_ca", "UNKNOWN_CA"),
+    ):
+        before = refused_as(reason, "server")
+        got = dial(at, folder)
+        check(alert in got, f"{reason}: {got}")
+        check_equal(refused_as(reason, "server"), before + 1, f"counted as {reason}")
+    got = dial(at, state["operator"], "h2")
+    check("NO_APPLICATION_PROTOCOL" in got, f"another protocol: {got}")
+    said = state["server"].said()
+    for sentence in (
+        "it presented no certificate",
+        "the certificate of brief-1 expired ",
+        "the certificate of gone was revoked",
+        "the certificate of mallory is signed by a CA that is not ours",
+    ):
+        check(sentence in said, f"not logged: {sentence}: {said}")
     answer = ask(state["gateway"].ready["gateway"], PROMPT, 16)
     check(answer.same(state["quiet"]), "other tokens afterwards")
 
