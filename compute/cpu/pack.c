@@ -171,43 +171,18 @@ static void put_widened(enum panel_format f, const float *row, uint32_t columns,
 		put_widened_q8(row, columns, n, panel);
 }
 
-/* Columns [k, k + columns) of rows [row, row + rows), widened. */
-static void widen_chunk(const struct weight *w, uint32_t row, uint32_t rows, uint32_t k,
-			uint32_t columns, float out[PANEL][CHUNK])
-{
-	const struct dtype_row *d = &dtypes[w->dtype];
-	float column[PANEL];
-
-	if (w->order != WEIGHT_TRANSPOSED) {
-		for (uint32_t n = 0; n < rows; n++)
-			dtype_widen(w->dtype,
-				    (const uint8_t *)weight_row_raw(w, row + n) +
-					    dtype_row_bytes(w->dtype, k),
-				    columns, out[n]);
-		return;
-	}
-	/* Neighbouring rows are stored side by side. */
-	for (uint32_t c = 0; c < columns; c++) {
-		uint64_t at = ((uint64_t)k + c) * w->stored_columns + w->row0 + row;
-
-		dtype_widen(w->dtype, w->data + at * d->group_bytes, rows, column);
-		for (uint32_t n = 0; n < rows; n++)
-			out[n][c] = column[n];
-	}
-}
-
 static void pack_widened(enum panel_format f, const struct weight *w, uint32_t row,
 			 uint32_t rows, uint8_t *panel)
 {
-	float chunk[PANEL][CHUNK];
+	float chunk[PANEL * CHUNK];
 
 	for (uint32_t k = 0; k < w->columns; k += CHUNK) {
 		uint32_t columns = MIN(w->columns - k, CHUNK);
 		uint8_t *to = panel + (size_t)(k / step_elements(f)) * formats[f].panel_step_bytes;
 
-		widen_chunk(w, row, rows, k, columns, chunk);
+		weight_part(w, row, rows, k, columns, chunk, CHUNK);
 		for (uint32_t n = 0; n < rows; n++)
-			put_widened(f, chunk[n], columns, n, to);
+			put_widened(f, chunk + (size_t)n * CHUNK, columns, n, to);
 	}
 }
 
