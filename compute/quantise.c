@@ -201,8 +201,6 @@ uint64_t quantised_scales_bytes(enum weight_format f, uint32_t columns)
 static void put_columns(enum weight_format f, const float *x, uint32_t k, uint32_t columns,
 			float scale, uint8_t *values, uint8_t *scales, uint32_t *not_finite)
 {
-	struct row_seen seen = { 0 };
-
 	if (f == WEIGHTS_INT8) {
 		quantise_int8(x, columns, scale, (int8_t *)values + k);
 		return;
@@ -213,8 +211,6 @@ static void put_columns(enum weight_format f, const float *x, uint32_t k, uint32
 
 			memcpy(values + 2 * ((size_t)k + i), &h, sizeof(h));
 		}
-		quantise_see(&seen, x, columns);
-		*not_finite += seen.not_finite;
 		return;
 	}
 	for (uint32_t i = 0; i < columns; i += GROUP) {
@@ -223,6 +219,15 @@ static void put_columns(enum weight_format f, const float *x, uint32_t k, uint32
 					   values + group * INT4_GROUP_BYTES, not_finite);
 
 		memcpy(scales + group * sizeof(h), &h, sizeof(h));
+	}
+}
+
+/* A row of GGUF's groups, scale and bytes one after the other, to the two planes. */
+static void take_q4_0(const uint8_t *raw, uint32_t columns, uint8_t *values, uint8_t *scales)
+{
+	for (uint32_t g = 0; g < columns / GROUP; g++, raw += dtypes[DTYPE_Q4_0].group_bytes) {
+		memcpy(scales + 2 * g, raw, 2);
+		memcpy(values + (size_t)g * INT4_GROUP_BYTES, raw + 2, INT4_GROUP_BYTES);
 	}
 }
 
@@ -254,6 +259,13 @@ uint64_t quantise_rows(enum weight_format f, const struct weight *w, uint32_t fi
 	float part[ROWS_EACH * COLUMNS_EACH], found[ROWS_EACH] = { 0 };
 
 	assert(first <= end && end <= w->rows);
+	if (f == WEIGHTS_INT4 && w->dtype == DTYPE_Q4_0) {
+		for (uint32_t row = first; row < end; row++)
+			take_q4_0(weight_row_raw(w, row), w->columns,
+				  (uint8_t *)values + (row - first) * values_bytes,
+				  (uint8_t *)scales + (row - first) * scales_bytes);
+		return 0;
+	}
 	for (uint32_t row = first; row < end; row += ROWS_EACH) {
 		uint32_t rows = MIN(end - row, ROWS_EACH), not_finite = 0;
 		uint8_t *to = (uint8_t *)values + (row - first) * values_bytes;

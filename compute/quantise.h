@@ -18,13 +18,15 @@
  *       first with the least error is taken; q - 8 = w x (1 / scale), to nearest even, from -8
  *       to 7.  The error sums (w - scale x (q - 8))^2 in 4 lanes (column i in lane i % 4), then
  *       (lane 0 + lane 2) + (lane 1 + lane 3); differences below 2^-60 count as none.
+ * A matrix that is stored as Q4_0 already is taken as it is for INT4.
  * All arithmetic is f32, one rounding per operation; nothing depends on whether denormals are
  * flushed.  tools/diary.md says why these and not others.
  *
- * Absurd weights have a meaning, and are counted so that a loader can say so.  BF16 keeps them as
- * they are.  Else NaN is 0; infinity is the largest finite magnitude of its row (INT8) or group
- * (INT4), 0 when there is none; a denormal is 0.  A row whose scale would be denormal, a group
- * whose scale rounds to 0 in f16, is all 0 with a scale of 0; an f16 scale ends at 65504.
+ * Absurd weights have a meaning, and are counted so that a loader can say so.  BF16 keeps them,
+ * and so does what is taken as it is.  Else NaN is 0; infinity is the largest finite magnitude of
+ * its row (INT8) or group (INT4), 0 when there is none; a denormal is 0.  A row whose scale would
+ * be denormal, a group whose scale rounds to 0 in f16, is all 0 with a scale of 0; an f16 scale
+ * ends at 65504.
  *
  * Threads    Pure functions; safe anywhere, in any floating point environment that rounds to
  *            nearest.
@@ -48,7 +50,7 @@ const char *weight_format_name(enum weight_format f);
 uint64_t quantised_values_bytes(enum weight_format f, uint32_t columns);
 uint64_t quantised_scales_bytes(enum weight_format f, uint32_t columns);
 /* Rows [first, end) of w to values and scales, which begin with row `first`.  Returns how many
- * weights were NaN or infinite.
+ * weights were NaN or infinite and could not stay so.
  */
 uint64_t quantise_rows(enum weight_format f, const struct weight *w, uint32_t first, uint32_t end,
 		       void *values, void *scales);

@@ -23,7 +23,7 @@ struct bench_local {
 	char *model;
 	struct option_span blocks;      /* not given: all, with embedding and head */
 	int64_t threads, tokens, sequences, rows, repeats;
-	int compute;                    /* enum compute_mode */
+	int compute, weights;           /* enum compute_mode, enum weight_format */
 	bool json;
 };
 int bench_local_measure(const struct bench_local *l, bool prefill, json_t **out, struct error *e);

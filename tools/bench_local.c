@@ -52,7 +52,10 @@ static void local_close(struct local *l)
 static int open_device(struct local *l, struct error *e)
 {
 	const struct bench_local *f = l->flags;
-	const struct device_options device = { 0, (uint32_t)f->threads, f->compute };
+	const struct device_options device = {
+		.threads = (uint32_t)f->threads, .compute = (enum compute_mode)f->compute,
+		.weights = (enum weight_format)f->weights,
+	};
 	const struct model_config *config = model_config(l->model);
 	struct progress progress;
 	struct span_options span = {
@@ -242,6 +245,8 @@ int bench_local_measure(const struct bench_local *f, bool prefill, json_t **out,
 	  .help = "Hugging Face directory or .gguf file" },                                      \
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",        \
 	  .help = "arithmetic of the blocks" },                                                  \
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",       \
+	  .help = "what the matrices of blocks and head are loaded as" },                        \
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,                                  \
 	  .help = "compute threads, 0: one per core" },                                          \
 	{ "blocks", OPTION_SPAN, AT(blocks), NULL,                                               \
