@@ -153,7 +153,7 @@ static int open_edge(struct serving *s, struct error *e)
 		rc = s->backend->device_open(&s->device, &o, e);
 	if (rc < 0)
 		return rc;
-	progress_begin(&s->progress, "laying out the embedding");
+	progress_begin(&s->progress, "laying out the embedding", NULL);
 	rc = s->backend->edge_open(&s->edge, s->device, s->model, EDGE_ROWS_MAX,
 				   progress_reporter(&s->progress), e);
 	progress_end(&s->progress);

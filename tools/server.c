@@ -245,7 +245,7 @@ static int serve(struct serving *s, struct error *e)
 	if (rc < 0)
 		return rc;
 	endpoints_set_ready(running_endpoints(s->running), "weights are being laid out");
-	progress_begin(&s->progress, "laying out weights");
+	progress_begin(&s->progress, "laying out weights", NULL);
 	fill_options(s, &o, &directory);
 	rc = server_open(&s->server, &o, e);
 	if (rc == 0)
