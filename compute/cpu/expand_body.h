@@ -12,10 +12,17 @@
 #ifndef PETALS_COMPUTE_CPU_EXPAND_BODY_H
 #define PETALS_COMPUTE_CPU_EXPAND_BODY_H
 
+LANES_FN bool has_bytes(enum panel_format f) { return f == PANEL_Q8 || f == PANEL_I8; }
+
 /* Of a group, behind d and m. */
 LANES_FN uint32_t group_weights_at(enum panel_format f)
 {
 	return f == PANEL_I8 ? 0 : (f == PANEL_Q4_1 ? 4 : 2) * PANEL;
+}
+
+LANES_FN uint32_t group_bytes(enum panel_format f)
+{
+	return group_weights_at(f) + PANEL * GROUP / (has_bytes(f) ? 1 : 2);
 }
 
 /* What byte b of a group means is d b + m: exact but for PANEL_Q4_1, which rounds once. */
@@ -31,19 +38,27 @@ LANES_FN lanes group_least(enum panel_format f, const uint8_t *w, uint32_t v, la
 	return l_mul(d, l_set(f == PANEL_Q4_0 ? -8 : -128));
 }
 
+/* Byte `at` of each as f32; for bf16 the upper half is the rounded number. */
+LANES_FN lanes widened(enum panel_format f, const bool bf16, lanes_i bytes, const uint32_t at,
+		       lanes d, lanes m)
+{
+	lanes w = l_of_int(li_byte(bytes, (int)at));
+
+	if (f == PANEL_I8)
+		return l_add(w, m);
+	w = l_fma(w, d, m);
+	return bf16 ? l_near_bf16(w) : w;
+}
+
 /* Four consecutive k of 16 outputs, bytes of x, to 4 steps of f32 or 2 of bf16 pairs. */
 LANES_FN void expand_four(enum panel_format f, const bool bf16, lanes_i x, lanes d, lanes m,
 			  uint8_t *out)
 {
 	lanes w[4];
 
-	UNROLLED for (int k = 0; k < 4; k++) {
-		w[k] = l_of_int(li_byte(x, k));
-		w[k] = f == PANEL_I8 ? l_add(w[k], m) : l_fma(w[k], d, m);
-		if (bf16 && f != PANEL_I8)
-			w[k] = l_near_bf16(w[k]);
-	}
-	UNROLLED for (int k = 0; k < 4; k++) {
+	UNROLLED for (uint32_t k = 0; k < 4; k++)
+		w[k] = widened(f, bf16, x, k, d, m);
+	UNROLLED for (uint32_t k = 0; k < 4; k++) {
 		if (!bf16)
 			l_store((float *)(out + k * WIDE_STEP_BYTES), w[k]);
 		else if (k % 2 == 0)
@@ -54,11 +69,10 @@ LANES_FN void expand_four(enum panel_format f, const bool bf16, lanes_i x, lanes
 LANES_FN void expand_groups(enum panel_format f, const bool bf16, const uint8_t *w,
 			    uint32_t groups, uint8_t *out)
 {
-	const bool bytes = f == PANEL_Q8 || f == PANEL_I8;
+	const bool bytes = has_bytes(f);
 	const uint32_t four = (bf16 ? 2 : 4) * WIDE_STEP_BYTES;
-	const uint32_t group = group_weights_at(f) + PANEL * GROUP / (bytes ? 1 : 2);
 
-	for (; groups; groups--, w += group) {
+	for (; groups; groups--, w += group_bytes(f)) {
 		for (uint32_t v = 0; v < PANEL / LANES; v++) {
 			const uint8_t *from = w + group_weights_at(f) + v * 64;
 			lanes d = group_scale(f, w, v), m = group_least(f, w, v, d);

@@ -161,6 +161,12 @@ LANES_FN __m256 near_bf16(__m256 x)
 	return _mm256_castsi256_ps(bits);
 }
 LANES_FN lanes l_near_bf16(lanes x) { return (lanes){ near_bf16(x.a), near_bf16(x.b) }; }
+LANES_FN lanes l_trunc_bf16(lanes x)
+{
+	__m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)0xffff0000));
+
+	return (lanes){ _mm256_and_ps(x.a, high), _mm256_and_ps(x.b, high) };
+}
 LANES_FN __m256i pair_bf16(__m256 x, __m256 y)
 {
 	__m256i even = _mm256_srli_epi32(_mm256_castps_si256(x), 16);

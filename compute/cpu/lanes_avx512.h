@@ -100,6 +100,10 @@ LANES_FN lanes l_near_bf16(lanes a)
 	bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
 	return _mm512_castsi512_ps(bits);
 }
+LANES_FN lanes l_trunc_bf16(lanes a)
+{
+	return _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32((int)0xffff0000)));
+}
 LANES_FN lanes_i li_pair_bf16(lanes a, lanes b)
 {
 	__m512i even = _mm512_srli_epi32(_mm512_castps_si512(a), 16);

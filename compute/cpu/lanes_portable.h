@@ -180,6 +180,11 @@ LANES_FN lanes l_near_bf16(lanes a)
 	}
 	return a;
 }
+LANES_FN lanes l_trunc_bf16(lanes a)
+{
+	EACH_LANE(a.f[n_] = f32_of_bits(f32_bits(a.f[n_]) & 0xffff0000));
+	return a;
+}
 
 /* Pairs of bf16: the upper halves of a and b; and each half of a pair. */
 LANES_FN lanes_i li_pair_bf16(lanes a, lanes b)

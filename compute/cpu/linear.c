@@ -5,7 +5,8 @@
  * are equal up to a panel.  Many rows: BLOCK_TILES row tiles pass over a panel
  * while it is in the cache, in blocks of k if it is large, which changes nothing:
  * sums go to memory and come back as they are.  A format that is not the operand's own is
- * widened EXPAND_STEPS steps at a time, for all the tiles of the block.
+ * widened EXPAND_STEPS steps at a time, for all the tiles of the block, or in registers when
+ * there are NARROW_ROWS rows or fewer.
  */
 #include "compute/cpu/path.h"
 
@@ -63,55 +64,91 @@ static expand_fn *expand_of(const struct job *j, const struct matrix *m)
 	return j->kernels->expand[m->operand][m->format];
 }
 
-/* Steps [step, end) of a panel that begin at w, in the format f, for every tile of the block:
- * sums is [row of block][PANEL].  The last of several passes fetches what lies ahead.
+/* What runs over steps [step, end) of a panel that begin at w. */
+struct pass {
+	tile_fn *const *tiles;          /* by rows - 1 */
+	const uint8_t *w;
+	size_t step_bytes, ahead_bytes;
+	uint32_t step, end;             /* of the operand */
+};
+
+/* For every tile of the block: sums is [row of block][PANEL].  The last of several passes
+ * fetches what lies ahead.
  */
-static void run_tiles(const struct job *j, enum panel_format f, const uint8_t *w,
-		      size_t ahead_bytes, const struct piece *p, uint32_t step, uint32_t end,
+static void run_tiles(const struct job *j, const struct pass *s, const struct piece *p,
 		      float *sums)
 {
 	enum operand_format o = j->matrices[0]->operand;
 	uint32_t steps = operand_steps(o, j->columns);
-	size_t step_bytes = panel_step_bytes(f);
 
 	for (uint32_t t = p->first_tile; t < p->end_tile; t++) {
 		uint32_t first = row_tile_first(j->rows, t);
 		uint32_t rows = row_tile_first(j->rows, t + 1) - first;
-		uint64_t at = (uint64_t)first * steps + (uint64_t)step * rows;
+		uint64_t at = (uint64_t)first * steps + (uint64_t)s->step * rows;
 		bool last = t > p->first_tile && t + 1 == p->end_tile;
 		struct tile tile = {
-			.w = { w, w + step_bytes / 2 },
-			.w_bytes = step_bytes,
+			.w = { s->w, s->w + s->step_bytes / 2 },
+			.w_bytes = s->step_bytes,
 			.x = j->operand + at * operand_step_bytes(o),
 			.sums = sums + (size_t)(first - p->first_row) * PANEL,
 			.sums_stride = PANEL,
-			.steps = end - step,
-			.first = step == 0,
-			.ahead_bytes = last ? ahead_bytes : 0,
+			.steps = s->end - s->step,
+			.first = s->step == 0,
+			.ahead_bytes = last ? s->ahead_bytes : 0,
 		};
 
-		j->kernels->tile[f][rows - 1](&tile);
+		s->tiles[rows - 1](&tile);
 	}
+}
+
+/* Few rows: the weights are widened where they are used. */
+static bool is_narrow(const struct piece *p)
+{
+	return p->end_row - p->first_row <= NARROW_ROWS;
+}
+
+/* Widens the steps that p's pass is to run over, and runs. */
+static void run_widened(const struct job *j, const struct matrix *m, struct pass *s,
+			const struct piece *p, float *sums)
+{
+	alignas(64) uint8_t wide[EXPAND_STEPS * WIDE_STEP_BYTES];
+	uint32_t columns = operand_step_columns(m->operand), each = panel_step_columns(m->format);
+
+	expand_of(j, m)(s->w, ((s->end - s->step) * columns + each - 1) / each, wide);
+	s->tiles = j->kernels->tile[m->operand == OPERAND_F32 ? PANEL_F32 : PANEL_BF16];
+	s->w = wide;
+	s->step_bytes = WIDE_STEP_BYTES;
+	run_tiles(j, s, p, sums);
 }
 
 /* Panel i of a piece over steps [step, end) of the operand. */
 static void run_panel(const struct job *j, const struct matrix *m, const struct piece *p,
 		      uint32_t i, uint32_t step, uint32_t end, float *sums)
 {
-	alignas(64) uint8_t wide[EXPAND_STEPS * WIDE_STEP_BYTES];
 	uint32_t columns = operand_step_columns(m->operand), each = panel_step_columns(m->format);
-	const uint8_t *panel = panel_of(m, p->first_panel + i);
-	const uint8_t *w = panel + panel_head_bytes(m->format) +
-			   (size_t)(step * columns / each) * panel_step_bytes(m->format);
-	expand_fn *expand = expand_of(j, m);
+	uint32_t whole = (end - step) * columns / each;         /* panel steps */
+	struct pass s = {
+		.w = panel_of(m, p->first_panel + i) + panel_head_bytes(m->format) +
+		     (size_t)(step * columns / each) * panel_step_bytes(m->format),
+		.step_bytes = panel_step_bytes(m->format), .step = step, .end = end,
+	};
 
-	if (!expand) {
-		run_tiles(j, m->format, w, panel_bytes(m->format, j->columns), p, step, end, sums);
+	if (!expand_of(j, m)) {
+		s.tiles = j->kernels->tile[m->format];
+		s.ahead_bytes = panel_bytes(m->format, j->columns);
+		run_tiles(j, &s, p, sums);
 		return;
 	}
-	expand(w, ((end - step) * columns + each - 1) / each, wide);
-	run_tiles(j, m->operand == OPERAND_F32 ? PANEL_F32 : PANEL_BF16, wide, 0, p, step, end,
-		  sums);
+	if (is_narrow(p) && whole > 0) {
+		s.tiles = j->kernels->narrow[m->operand][m->format];
+		s.end = step + whole * each / columns;
+		run_tiles(j, &s, p, sums);
+		s.w += (size_t)whole * s.step_bytes;
+		s.step = s.end;
+		s.end = end;
+	}
+	if (s.step < end)
+		run_widened(j, m, &s, p, sums);
 }
 
 /* sums is [panel][row of block][PANEL]. */
@@ -120,7 +157,7 @@ static void run_matrix(const struct job *j, const struct matrix *m, const struct
 {
 	uint32_t steps = operand_steps(m->operand, j->columns), block = steps;
 
-	if (expand_of(j, m))
+	if (expand_of(j, m) && !is_narrow(p))
 		block = EXPAND_STEPS;
 	else if (p->end_tile - p->first_tile > 1)
 		block = MAX(K_BLOCK_BYTES / operand_step_bytes(m->operand), 1);

@@ -20,6 +20,7 @@
 enum {
 	LANES = 16,
 	TILE_ROWS = 12,
+	NARROW_ROWS = 3,                /* so few are not worth widening panels for */
 	STEP_KEYS = 64,                 /* keys of a softmax step */
 };
 
@@ -93,6 +94,8 @@ struct kernels {
 	tile_fn *const *tile[PANEL_FORMATS];
 	/* The rest; NULL where a format is the operand's own, or not for it. */
 	expand_fn *const *expand[OPERAND_FORMATS];
+	/* The same formats, by rows - 1 below NARROW_ROWS; whole panel steps. */
+	tile_fn *const *const *narrow[OPERAND_FORMATS];
 	/* Operand of row-major STEP_KEYS f32 or bf16 weights: attention's values. */
 	tile_fn *const *values_f32, *const *values_bf16;
 	/* Fills row r of an operand tile of R rows; x has `columns` numbers. */

@@ -9,6 +9,7 @@
 #define PETALS_COMPUTE_CPU_PATH_BODY_H
 
 #include "compute/cpu/expand_body.h"
+#include "compute/cpu/narrow_body.h"
 #include "compute/cpu/pointwise_body.h"
 #include "compute/cpu/tile_body.h"
 
@@ -27,6 +28,11 @@
 			[OPERAND_F32] = expand_f32,      \
 			[OPERAND_BF16] = expand_bf16,    \
 			[OPERAND_INT8] = expand_int8,    \
+		},                                       \
+		.narrow = {                              \
+			[OPERAND_F32] = narrow_f32,      \
+			[OPERAND_BF16] = narrow_bf16,    \
+			[OPERAND_INT8] = narrow_int8,    \
 		},                                       \
 		.values_f32 = values_f32,                \
 		.values_bf16 = values_bf16,              \

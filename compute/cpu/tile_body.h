@@ -64,13 +64,6 @@ LANES_FN lanes multiply_add_bf16(lanes acc, const uint8_t *w, int32_t pair)
 FLOAT_PART(part_f32, float, multiply_add_f32)
 FLOAT_PART(part_bf16, int32_t, multiply_add_bf16)
 
-LANES_FN bool has_bytes(enum panel_format f) { return f == PANEL_Q8 || f == PANEL_I8; }
-
-LANES_FN uint32_t group_bytes(enum panel_format f)
-{
-	return group_weights_at(f) + PANEL * GROUP / (has_bytes(f) ? 1 : 2);
-}
-
 /* Adds the integer dot products of one group. */
 LANES_FN void group_dots(lanes_i dots[TILE_SUB_ROWS][TILE_VECTORS], enum panel_format f,
 			 const uint8_t *w, const uint32_t rows, const int8_t *q,
