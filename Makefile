@@ -121,6 +121,9 @@ $(BUILD)/$1/%.o: %.c
 	$$(call say,CC)
 	$$Q$$(CC) $$(CFLAGS_ALL) $$(FLAGS_$1) $$(CFLAGS) $$(call isa,$$<) -c -o $$@ $$<
 
+# Carries a text in the program.
+$(BUILD)/$1/tools/bench_prose.o: tools/bench_quality.txt
+
 $(BUILD)/$1/libpetals.a: $$(patsubst %.c,$(BUILD)/$1/%.o,$$(LIB_SOURCES))
 	@rm -f $$@
 	$$(call say,AR)

@@ -22,6 +22,7 @@
 #define PETALS_COMPUTE_BACKEND_H
 
 #include "compute/model/model.h"
+#include "compute/quantise.h"
 #include "compute/row.h"
 #include "dataplane/base/buffer.h"
 #include "dataplane/base/error.h"
@@ -36,6 +37,7 @@ struct device_options {
 	uint32_t index;                 /* cuda:N */
 	uint32_t threads;               /* CPU; 0: one per core the process may use */
 	enum compute_mode compute;
+	enum weight_format weights;     /* of every matrix that is multiplied */
 };
 
 /* What load progress reports: bytes laid out so far, of how many. */
@@ -63,9 +65,12 @@ struct span_info {
 	uint64_t weight_bytes;          /* laid out */
 	uint64_t step_bytes;            /* weights read by a step of one row */
 	const char *compute;            /* "int8": what auto became */
-	const char *kind;               /* identity class: equal strings give equal bits,
-					 * "cpu/int8/f32" (device kind, mode, round) */
+	const char *kind;               /* identity class: equal strings give equal bits.
+					 * "cpu/int8/f32" (device kind, mode, round), or with
+					 * a weight format that is not kept "cpu/int4/int8/f32"
+					 */
 };
+enum { KIND_BYTES = 32 };               /* at most, with the NUL */
 
 struct batch_entry {
 	const uint32_t *pages;          /* page table, covers position + rows */
@@ -95,6 +100,9 @@ struct backend {
 	int (*host_register)(struct device *d, void *base, size_t bytes, struct error *e);
 	void (*host_unregister)(struct device *d, void *base);
 
+	/* The kind that a span of these options will have; writes KIND_BYTES at most. */
+	int (*kind)(const struct device *d, const struct span_options *o, char *kind,
+		    struct error *e);
 	int (*span_open)(struct span **out, struct device *d, const struct span_options *o,
 			 struct error *e);
 	void (*span_close)(struct span *s);

@@ -14,6 +14,8 @@ struct pass {
 	double *x, *normed, *q, *k, *v, *mixed, *gate, *up, *sums;
 	double *scores;                 /* (rows) */
 	float *row;                     /* the longest row of any matrix */
+	enum weight_format weights;
+	void *values, *scales;          /* of such a row, quantised */
 	float *frequencies, *slopes;
 };
 
@@ -28,13 +30,14 @@ static uint32_t widest(const struct model_config *c)
 static void pass_close(struct pass *p)
 {
 	void *all[] = { p->x, p->normed, p->q, p->k, p->v, p->mixed, p->gate, p->up, p->sums,
-			p->scores, p->row, p->frequencies, p->slopes };
+			p->scores, p->row, p->values, p->scales, p->frequencies, p->slopes };
 
 	for (size_t i = 0; i < ARRAY_LENGTH(all); i++)
 		mem_free(all[i]);
 }
 
-static int pass_open(struct pass *p, const struct model *m, uint32_t rows)
+static int pass_open(struct pass *p, const struct model *m, enum weight_format weights,
+		     uint32_t rows)
 {
 	const struct model_config *c = model_config(m);
 	size_t width = widest(c);
@@ -42,16 +45,19 @@ static int pass_open(struct pass *p, const struct model *m, uint32_t rows)
 			    &p->sums };
 	bool failed = false;
 
-	*p = (struct pass){ .model = m, .config = c, .rows = rows };
+	*p = (struct pass){ .model = m, .config = c, .rows = rows, .weights = weights };
 	for (size_t i = 0; i < ARRAY_LENGTH(wide); i++) {
 		*wide[i] = mem_calloc((size_t)rows * width, sizeof(double));
 		failed |= !*wide[i];
 	}
 	p->scores = mem_calloc(rows, sizeof(double));
 	p->row = mem_calloc(width, sizeof(float));
+	p->values = mem_calloc(width + GROUP, sizeof(float));
+	p->scales = mem_calloc(width + GROUP, sizeof(float));
 	p->frequencies = mem_calloc(c->head_dim / 2 + 1, sizeof(float));
 	p->slopes = mem_calloc(c->heads, sizeof(float));
-	if (failed || !p->scores || !p->row || !p->frequencies || !p->slopes) {
+	if (failed || !p->scores || !p->row || !p->values || !p->scales || !p->frequencies ||
+	    !p->slopes) {
 		pass_close(p);
 		return -ENOMEM;
 	}
@@ -62,6 +68,17 @@ static int pass_open(struct pass *p, const struct model *m, uint32_t rows)
 	return 0;
 }
 
+/* Row n of a matrix that is multiplied, to p->row. */
+static void matrix_row_of(struct pass *p, const struct weight *w, uint32_t n)
+{
+	if (p->weights == WEIGHTS_KEEP) {
+		weight_row(w, n, p->row);
+		return;
+	}
+	quantise_rows(p->weights, w, n, n + 1, p->values, p->scales);
+	quantised_widen(p->weights, p->values, p->scales, w->columns, p->row);
+}
+
 /* out[r][n] = x[r] . w[n] + b[n]; false when the model has no such matrix. */
 static bool linear(struct pass *p, enum role weight, uint32_t block, const double *x, double *out)
 {
@@ -70,7 +87,7 @@ static bool linear(struct pass *p, enum role weight, uint32_t block, const doubl
 	if (!model_weight(p->model, weight, block, &w))
 		return false;
 	for (uint32_t n = 0; n < w.rows; n++) {
-		weight_row(&w, n, p->row);
+		matrix_row_of(p, &w, n);
 		for (uint32_t r = 0; r < p->rows; r++) {
 			double sum = 0;
 
@@ -252,7 +269,10 @@ static int embed(struct pass *p, const uint32_t *tokens, struct error *e)
 		if (tokens[r] >= c->vocabulary)
 			return error_set(e, -EINVAL, "token %u is not below the vocabulary's %u",
 					 tokens[r], c->vocabulary);
-		weight_row(&w, tokens[r], p->row);
+		if (c->tied)
+			matrix_row_of(p, &w, tokens[r]);
+		else
+			weight_row(&w, tokens[r], p->row);
 		for (uint32_t i = 0; i < c->embed; i++)
 			p->x[(size_t)r * c->embed + i] = (double)(p->row[i] * c->embed_scale);
 	}
@@ -310,7 +330,7 @@ static void find_logits(struct pass *p, float *logits)
 		in = p->sums;
 	model_weight(p->model, ROLE_HEAD_W, 0, &w);
 	for (uint32_t n = 0; n < w.rows; n++) {
-		weight_row(&w, n, p->row);
+		matrix_row_of(p, &w, n);
 		for (uint32_t r = 0; r < p->rows; r++) {
 			double sum = 0;
 
@@ -321,13 +341,14 @@ static void find_logits(struct pass *p, float *logits)
 	}
 }
 
-int reference_run(const struct model *m, const uint32_t *tokens, uint32_t rows,
-		  enum row_encoding round, float *states, float *logits, struct error *e)
+int reference_run(const struct model *m, enum weight_format weights, const uint32_t *tokens,
+		  uint32_t rows, enum row_encoding round, float *states, float *logits,
+		  struct error *e)
 {
 	struct pass p;
 	int rc;
 
-	rc = pass_open(&p, m, rows);
+	rc = pass_open(&p, m, weights, rows);
 	if (rc < 0)
 		return error_set(e, rc, "out of memory for the reference of %u tokens", rows);
 	rc = embed(&p, tokens, e);

@@ -239,10 +239,9 @@ static int open_check(struct hops *h, const struct message *m, const struct wire
 
 	if (!wire_text_ok(open->next, sizeof(open->next)))
 		hop_refuse(h, m, REFUSED_INVALID, 0, "OPEN: next address has no end");
-	else if (le64_get(open->fingerprint) != h->options.fingerprint)
-		hop_refuse(h, m, REFUSED_MODEL, 0,
-			   "OPEN: weights %016llx wanted, %016llx served here",
-			   (unsigned long long)le64_get(open->fingerprint),
+	else if (le64_get(open->identity) != h->identity)
+		hop_refuse(h, m, REFUSED_MODEL, 0, "OPEN: other weights or arithmetic wanted than "
+			   "the %s of model %016llx here", info->kind,
 			   (unsigned long long)h->options.fingerprint);
 	else if (first >= end || first < info->first || end > info->end)
 		hop_refuse(h, m, REFUSED_MODEL, 0, "OPEN: blocks [%u,%u) wanted, [%u,%u) served",

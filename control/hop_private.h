@@ -11,6 +11,7 @@
 
 #include "control/boundary.h"
 #include "control/hop.h"
+#include "control/view.h"
 #include "dataplane/base/map.h"
 #include "dataplane/base/pool.h"
 
@@ -62,6 +63,7 @@ enum hops_counter {
 struct hops {
 	struct hops_options options;
 	const struct span_info *info;
+	uint64_t identity;                   /* what an OPEN must ask for */
 	struct kvcache *cache;
 	struct scheduler *scheduler;
 	struct runner *runner;

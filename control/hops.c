@@ -277,6 +277,7 @@ int hops_open(struct hops **out, const struct hops_options *o, struct error *e)
 	h->options = *o;
 	h->expects_check_ns = UINT64_MAX;
 	h->info = o->backend->span_info(o->span);
+	h->identity = view_identity(o->fingerprint, h->info->kind);
 	h->row_bytes = (uint32_t)wire_rows_bytes(o->round, 1, h->info->hidden);
 	rc = hops_open_tables(h);
 	if (rc == 0)

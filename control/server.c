@@ -13,6 +13,9 @@
 
 enum { LOAD_REPORT_NS = 500 * 1000 * 1000 };
 
+static_assert((int)KIND_BYTES <= (int)MEMBER_KIND_BYTES,
+	      "a member's kind is its span's");
+
 struct server {
 	struct server_options options;
 	enum server_state state;
@@ -118,7 +121,6 @@ static void canary_done(void *ctx, int status)
 static void server_loaded(struct server *s, int outcome)
 {
 	struct hops_options hops = s->options.hops;
-	const struct span_info *info;
 	struct error e = { 0 };
 
 	atomic_store(&s->loaded, 0);
@@ -130,8 +132,6 @@ static void server_loaded(struct server *s, int outcome)
 		return;
 	}
 	s->span = s->loaded_span;
-	info = s->options.backend->span_info(s->span);
-	snprintf(s->member.kind, sizeof(s->member.kind), "%s", info->kind);
 	hops.node = s->options.node;
 	hops.backend = s->options.backend;
 	hops.span = s->span;
@@ -231,7 +231,7 @@ int server_open(struct server **out, const struct server_options *o, struct erro
 	struct server *s = mem_calloc(1, sizeof(*s));
 	const struct poller poller = { "server", s, server_poll, server_deadline };
 	const struct model_config *config = model_config(o->span.model);
-	int rc = 0;
+	int rc;
 
 	if (!s)
 		return error_errno(e, -ENOMEM, "server");
@@ -244,7 +244,9 @@ int server_open(struct server **out, const struct server_options *o, struct erro
 	s->member.end = o->span.end;
 	snprintf(s->member.model, sizeof(s->member.model), "%s", config->name);
 	snprintf(s->member.version, sizeof(s->member.version), "%s", PETALS_VERSION);
-	if (o->directory)
+	/* Known before the weights are: the directory counts replicas of a kind. */
+	rc = o->backend->kind(o->device, &o->span, s->member.kind, e);
+	if (rc == 0 && o->directory)
 		rc = server_join(s, e);
 	if (rc < 0) {
 		mem_free(s);

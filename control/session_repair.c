@@ -234,7 +234,7 @@ static void send_open(struct session *s, uint32_t i)
 	const struct slot *next = i + 1 < s->slot_count ? &s->slots[i + 1] : NULL;
 	uint64_t now = node_now(o->node);
 	struct wire_open open = {
-		.fingerprint = le64_of(o->fingerprint),
+		.identity = le64_of(view_identity(o->fingerprint, s->kind)),
 		.first = le32_of(slot->hop.first), .end = le32_of(slot->hop.end),
 		.tokens_max = le32_of(s->options.tokens_max),
 		/* The next hop may have lost the sender that was replaying to it: then it

@@ -151,7 +151,11 @@ static void server_options_fill(const struct simulation *s, struct sim_server *v
 int simulation_start(struct simulation *s, uint32_t server, struct error *e)
 {
 	struct sim_server *v = &s->servers[server];
-	const struct device_options device = { .threads = 1, .compute = s->options.compute };
+	uint32_t replica = server / s->options.spans;
+	const struct device_options device = {
+		.threads = 1, .compute = s->options.compute,
+		.weights = s->options.weights[replica % SIMULATION_WEIGHTS],
+	};
 	const struct address directory = { "sim:1" };
 	struct server_options o;
 	int rc = place_open(s, &v->place, ROLE_SERVER, "server", SERVER_NUMBER + (int)server, e);
@@ -195,7 +199,9 @@ static void view_changed(void *ctx, const struct view *v)
 
 static int open_client(struct simulation *s, struct error *e)
 {
-	const struct device_options device = { .threads = 1, .compute = s->options.compute };
+	const struct device_options device = {
+		.threads = 1, .compute = s->options.compute, .weights = s->options.head,
+	};
 	const struct model_config *config = model_config(s->model);
 	struct directory_client_options watch = {
 		.directory = { "sim:1" }, .ttl_ns = LEASE_NS, .watch = true,

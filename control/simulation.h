@@ -18,7 +18,7 @@
 
 struct simulation;
 
-enum { SIMULATION_SERVERS_MAX = 64 };
+enum { SIMULATION_SERVERS_MAX = 64, SIMULATION_WEIGHTS = 2 };
 
 struct simulation_options {
 	uint64_t seed;
@@ -26,6 +26,9 @@ struct simulation_options {
 	uint32_t spans, replicas;       /* servers = spans x replicas; number i hosts span
 					 * i % spans */
 	enum compute_mode compute;
+	/* Of replica number i: i % SIMULATION_WEIGHTS. */
+	enum weight_format weights[SIMULATION_WEIGHTS];
+	enum weight_format head;        /* the client's */
 	enum row_encoding round;
 	uint32_t page_tokens;           /* 16 or more */
 	uint64_t kv_bytes;              /* per server */

@@ -90,6 +90,16 @@ void view_copy(struct view *to, const struct view *from)
 	memcpy(to->members, from->members, from->count * sizeof(*from->members));
 }
 
+/* FNV-1a over the kind, begun with the fingerprint. */
+uint64_t view_identity(uint64_t fingerprint, const char *kind)
+{
+	uint64_t hash = fingerprint ^ 0xcbf29ce484222325u;
+
+	for (; *kind; kind++)
+		hash = (hash ^ (uint8_t)*kind) * 0x100000001b3u;
+	return hash;
+}
+
 static bool serves(const struct member *m, uint64_t fingerprint, const char *kind)
 {
 	return m->state == MEMBER_SERVING && m->fingerprint == fingerprint &&

@@ -59,6 +59,11 @@ int view_put(struct view *v, const struct member *m);    /* adds or replaces; -E
 bool view_remove(struct view *v, uint64_t id);
 void view_copy(struct view *to, const struct view *from);
 
+/* One number for a model and a kind.  An OPEN asks for it, so that a server which was started
+ * again with other weights or arithmetic than the asker's view says refuses it.
+ */
+uint64_t view_identity(uint64_t fingerprint, const char *kind);
+
 /* Serving members per block of one model and kind (NULL: any): counts[blocks]. */
 void view_coverage(const struct view *v, uint64_t fingerprint, const char *kind,
 		   uint32_t *counts, uint32_t blocks);

@@ -244,9 +244,9 @@ static int open_flow(struct peer *p, const struct wire_path *theirs, struct erro
 	struct flow_options o = {
 		.connection_in = p->path.connection_in,
 		.connection_out = le32_get(theirs->connection),
-		.large_bytes = MIN(p->large_bytes, t->options.large_bytes),
-		.large_messages = MAX(p->credit[CREDIT_LARGE].granted_to_us,
-				      p->credit[CREDIT_LARGE].granted_by_us),
+		.large_in = { t->options.large_bytes, p->credit[CREDIT_LARGE].granted_by_us },
+		.large_out = { MIN(p->large_bytes, t->options.large_bytes),
+			       p->credit[CREDIT_LARGE].granted_to_us },
 	};
 	char label[SEAL_LABEL_BYTES];
 	int rc;

@@ -170,7 +170,7 @@ enum wire_open_flag {
 };
 
 struct wire_open {
-	le64 fingerprint;           /* of the model; a mismatch is refused */
+	le64 identity;              /* of model and kind; a mismatch is refused */
 	le32 first, end;            /* blocks of this hop, within the server's span */
 	le32 tokens_max;            /* the session's longest sequence, reserved now */
 	le32 flags;                 /* enum wire_open_flag */

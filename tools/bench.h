@@ -13,8 +13,8 @@
 #include "dataplane/base/error.h"
 #include "dataplane/base/options.h"
 
-extern const struct program bench_machine, bench_decode, bench_prefill, bench_serve, bench_swarm,
-	bench_transport, bench_diary;
+extern const struct program bench_machine, bench_decode, bench_prefill, bench_quality, bench_serve,
+	bench_swarm, bench_transport, bench_diary;
 
 /* What this machine can do now: read bandwidth of one and two threads, copying. */
 int bench_machine_measure(json_t **out, struct error *e);
@@ -23,7 +23,7 @@ struct bench_local {
 	char *model;
 	struct option_span blocks;      /* not given: all, with embedding and head */
 	int64_t threads, tokens, sequences, rows, repeats;
-	int compute;                    /* enum compute_mode */
+	int compute, weights;           /* enum compute_mode, enum weight_format */
 	bool json;
 };
 int bench_local_measure(const struct bench_local *l, bool prefill, json_t **out, struct error *e);

@@ -11,22 +11,17 @@
 #include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
 #include "tools/bench.h"
+#include "tools/bench_model.h"
 #include "tools/stats.h"
-#include "tools/progress.h"
 
-enum { PAGE_TOKENS = 16, REPEATS_MAX = 100 };
+enum { REPEATS_MAX = 100 };
 
 /* Everything a run holds, in the order it is opened. */
 struct local {
 	const struct bench_local *flags;
 	struct model *model;
-	struct device *device;
-	struct span *span;
-	struct edge *edge;              /* NULL: only some blocks are run */
-	const struct span_info *info;
+	struct bench_model run;
 	uint32_t tokens, sequences, rows;
-	uint32_t pages_each;            /* of a sequence */
-	uint32_t *pages;
 	uint32_t *ids;                  /* of the rows of a batch */
 	float *in, *out, *logits;
 	struct batch_entry *entries;
@@ -39,92 +34,48 @@ static void local_close(struct local *l)
 	mem_free(l->out);
 	mem_free(l->in);
 	mem_free(l->ids);
-	mem_free(l->pages);
-	if (l->edge)
-		backend_cpu.edge_close(l->edge);
-	if (l->span)
-		backend_cpu.span_close(l->span);
-	if (l->device)
-		backend_cpu.device_close(l->device);
+	bench_model_close(&l->run);
 	model_close(l->model);
-}
-
-static int open_device(struct local *l, struct error *e)
-{
-	const struct bench_local *f = l->flags;
-	const struct device_options device = { 0, (uint32_t)f->threads, f->compute };
-	const struct model_config *config = model_config(l->model);
-	struct progress progress;
-	struct span_options span = {
-		.model = l->model, .first = f->blocks.first,
-		.end = f->blocks.given ? f->blocks.end : config->blocks,
-		.page_tokens = PAGE_TOKENS, .kv_bytes = 1ull << 40, .rows_max = l->rows,
-		.entries_max = l->sequences, .tokens_max = l->tokens, .round = ROW_F32,
-	};
-	int rc;
-
-	if (span.end > config->blocks || span.first >= span.end)
-		return error_set(e, -EINVAL, "--blocks %u:%u: %s has blocks 0:%u", span.first,
-				 span.end, config->name, config->blocks);
-	/* Keys and values of f32, the widest there is; rounded down to whole pages. */
-	span.kv_bytes = 2ull * 4 * config->kv_heads * align_up(config->head_dim, 64) *
-			align_up(l->tokens, PAGE_TOKENS) * l->sequences * (span.end - span.first);
-	rc = backend_cpu.device_open(&l->device, &device, e);
-	progress_begin(&progress, "laying out weights");
-	span.progress = progress_reporter(&progress);
-	if (rc == 0)
-		rc = backend_cpu.span_open(&l->span, l->device, &span, e);
-	if (rc == 0 && !f->blocks.given)
-		rc = backend_cpu.edge_open(&l->edge, l->device, l->model,
-					   MAX(l->sequences, 1), span.progress, e);
-	progress_end(&progress);
-	return rc;
 }
 
 static int local_open(struct local *l, const struct bench_local *f, bool prefill, struct error *e)
 {
+	struct bench_model_options o = {
+		.compute = (enum compute_mode)f->compute,
+		.weights = (enum weight_format)f->weights, .head = (enum weight_format)f->weights,
+		.threads = f->threads, .blocks = f->blocks, .tokens = (uint32_t)f->tokens,
+		.sequences = prefill ? 1 : (uint32_t)f->sequences,
+	};
 	const struct model_config *config;
 	int rc = model_open(&l->model, f->model, e);
-	size_t rows;
 
 	if (rc < 0)
 		return rc;
 	config = model_config(l->model);
 	l->flags = f;
-	l->tokens = (uint32_t)f->tokens;
-	l->sequences = prefill ? 1 : (uint32_t)f->sequences;
-	l->rows = prefill ? MIN((uint32_t)f->rows, l->tokens) : l->sequences;
-	if (l->tokens > config->positions)
-		return error_set(e, -EINVAL, "--tokens %u: %s knows %u positions", l->tokens,
-				 config->name, config->positions);
-	rc = open_device(l, e);
+	l->tokens = o.tokens;
+	l->sequences = o.head_rows = o.sequences;
+	l->rows = o.rows = prefill ? MIN((uint32_t)f->rows, l->tokens) : l->sequences;
+	o.model = l->model;
+	rc = bench_model_open(&l->run, &o, e);
 	if (rc < 0)
 		return rc;
-	l->info = backend_cpu.span_info(l->span);
-	l->pages_each = (l->tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
-	if (l->info->pages < l->pages_each * l->sequences)
-		return error_set(e, -ENOMEM, "%u KV pages are too few for %u sequences of %u",
-				 l->info->pages, l->sequences, l->tokens);
-	rows = l->rows;
-	l->pages = mem_calloc((size_t)l->pages_each * l->sequences, sizeof(*l->pages));
-	l->ids = mem_calloc(rows, sizeof(*l->ids));
-	l->in = mem_calloc(rows * config->hidden, sizeof(*l->in));
-	l->out = mem_calloc(rows * config->hidden, sizeof(*l->out));
+	l->ids = mem_calloc(l->rows, sizeof(*l->ids));
+	l->in = mem_calloc((size_t)l->rows * config->hidden, sizeof(*l->in));
+	l->out = mem_calloc((size_t)l->rows * config->hidden, sizeof(*l->out));
 	l->logits = mem_calloc((size_t)l->sequences * config->vocabulary, sizeof(*l->logits));
 	l->entries = mem_calloc(l->sequences, sizeof(*l->entries));
-	if (!l->pages || !l->ids || !l->in || !l->out || !l->logits || !l->entries)
-		return error_errno(e, -ENOMEM, "buffers of %zu rows", rows);
-	for (uint32_t i = 0; i < l->pages_each * l->sequences; i++)
-		l->pages[i] = i;
+	if (!l->ids || !l->in || !l->out || !l->logits || !l->entries)
+		return error_errno(e, -ENOMEM, "buffers of %u rows", l->rows);
 	return 0;
 }
 
 static void embed(struct local *l, uint32_t from, uint32_t rows, uint32_t position)
 {
-	uint32_t hidden = l->info->hidden;
+	uint32_t hidden = l->run.info->hidden;
 
-	if (l->edge) {
-		backend_cpu.edge_embed(l->edge, l->ids + from, rows, position,
+	if (l->run.edge) {
+		backend_cpu.edge_embed(l->run.edge, l->ids + from, rows, position,
 				       l->in + (size_t)from * hidden);
 		return;
 	}
@@ -132,18 +83,10 @@ static void embed(struct local *l, uint32_t from, uint32_t rows, uint32_t positi
 		l->in[i] = (float)(i % 17) / 17.0f - 0.5f;
 }
 
-static int run_batch(struct local *l, uint32_t count, uint32_t rows)
-{
-	struct batch b = { l->entries, count, rows, l->info->first, l->info->end };
-	int rc = backend_cpu.span_submit(l->span, &b);
-
-	return rc < 0 ? rc : backend_cpu.span_wait(l->span);
-}
-
 /* `tokens` steps of `sequences` rows, each choosing its next token. */
 static int decode_once(struct local *l)
 {
-	uint32_t hidden = l->info->hidden, vocabulary = model_config(l->model)->vocabulary;
+	uint32_t hidden = l->run.info->hidden, vocabulary = model_config(l->model)->vocabulary;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < l->sequences; i++)
@@ -152,16 +95,16 @@ static int decode_once(struct local *l)
 		for (uint32_t i = 0; i < l->sequences; i++) {
 			embed(l, i, 1, at);
 			l->entries[i] = (struct batch_entry){
-				.pages = l->pages + (size_t)i * l->pages_each,
+				.pages = l->run.pages + (size_t)i * l->run.pages_each,
 				.position = at, .rows = 1, .in = l->in + (size_t)i * hidden,
 				.out = l->out + (size_t)i * hidden, .out_rows = 1,
 				.in_encoding = ROW_F32, .out_encoding = ROW_F32,
 			};
 		}
-		rc = run_batch(l, l->sequences, l->sequences);
-		if (rc == 0 && l->edge)
-			rc = backend_cpu.edge_logits(l->edge, l->out, l->sequences, l->logits);
-		for (uint32_t i = 0; i < l->sequences && l->edge; i++)
+		rc = bench_model_step(&l->run, l->entries, l->sequences, l->sequences);
+		if (rc == 0 && l->run.edge)
+			rc = backend_cpu.edge_logits(l->run.edge, l->out, l->sequences, l->logits);
+		for (uint32_t i = 0; i < l->sequences && l->run.edge; i++)
 			l->ids[i] = logits_best(l->logits + (size_t)i * vocabulary, vocabulary);
 	}
 	return rc;
@@ -181,13 +124,14 @@ static int prefill_once(struct local *l)
 			l->ids[i] = (uint32_t)((at + i) * 7919ull % vocabulary);
 		embed(l, 0, rows, at);
 		l->entries[0] = (struct batch_entry){
-			.pages = l->pages, .position = at, .rows = rows, .in = l->in, .out = l->out,
-			.out_rows = last, .in_encoding = ROW_F32, .out_encoding = ROW_F32,
+			.pages = l->run.pages, .position = at, .rows = rows, .in = l->in,
+			.out = l->out, .out_rows = last, .in_encoding = ROW_F32,
+			.out_encoding = ROW_F32,
 		};
-		rc = run_batch(l, 1, rows);
+		rc = bench_model_step(&l->run, l->entries, 1, rows);
 	}
-	if (rc == 0 && l->edge)
-		rc = backend_cpu.edge_logits(l->edge, l->out, 1, l->logits);
+	if (rc == 0 && l->run.edge)
+		rc = backend_cpu.edge_logits(l->run.edge, l->out, 1, l->logits);
 	return rc;
 }
 
@@ -196,7 +140,7 @@ static json_t *describe(const struct local *l, bool prefill, const double *rates
 	double rate = stats_quantile(rates, count, 0.5);
 	json_t *o = json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:f,s:f}",
 			      "what", prefill ? "prefill" : "decode",
-			      "model", model_config(l->model)->name, "compute", l->info->kind,
+			      "model", model_config(l->model)->name, "compute", l->run.info->kind,
 			      "threads", (int)l->flags->threads, "tokens", (int)l->tokens,
 			      "sequences", (int)l->sequences, "tokens_per_second", rate,
 			      "slowest", rates[0], "fastest", rates[count - 1]);
@@ -205,8 +149,8 @@ static json_t *describe(const struct local *l, bool prefill, const double *rates
 	if (!prefill)
 		json_object_set_new(o, "read_gb_per_second", json_real(
 			rate / l->sequences * 1e-9 *
-			(double)(l->info->step_bytes +
-				 (l->edge ? backend_cpu.edge_bytes(l->edge) : 0))));
+			(double)(l->run.info->step_bytes +
+				 (l->run.edge ? backend_cpu.edge_bytes(l->run.edge) : 0))));
 	return o;
 }
 
@@ -222,7 +166,8 @@ int bench_local_measure(const struct bench_local *f, bool prefill, json_t **out,
 
 		rc = prefill ? prefill_once(&l) : decode_once(&l);
 		if (rc < 0)
-			error_errno(e, rc, "running blocks [%u,%u)", l.info->first, l.info->end);
+			error_errno(e, rc, "running blocks [%u,%u)", l.run.info->first,
+				    l.run.info->end);
 		if (i >= 0)
 			rates[i] = (double)l.tokens * l.sequences * NS_PER_S /
 				   (double)(clock_ns(clock_real()) - start_ns);
@@ -242,6 +187,8 @@ int bench_local_measure(const struct bench_local *f, bool prefill, json_t **out,
 	  .help = "Hugging Face directory or .gguf file" },                                      \
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",        \
 	  .help = "arithmetic of the blocks" },                                                  \
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",       \
+	  .help = "what the matrices of blocks and head are loaded as" },                        \
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,                                  \
 	  .help = "compute threads, 0: one per core" },                                          \
 	{ "blocks", OPTION_SPAN, AT(blocks), NULL,                                               \

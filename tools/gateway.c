@@ -21,7 +21,7 @@ enum {
 struct gateway_flags {
 	char *directory, *model, *listen, *device, *name;
 	int64_t threads, sessions, queue, context, default_tokens, choices, chunk, connections;
-	int compute;
+	int compute, weights;
 	uint64_t request_ns, drain_ns, body_bytes;
 	struct security_flags security;
 	bool no_chat, json;
@@ -50,6 +50,9 @@ static const struct option options[] = {
 	  .help = "compute threads, 0: one per core this process may use" },
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic of the LM head; f32 is the reference" },
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
+	  .help = "what the LM head is loaded as, and the embedding where it is the same matrix; "
+		  "the blocks are the servers' to choose" },
 	{ .kind = OPTION_HEADING, .help = "Room" },
 	{ "sessions", OPTION_INTEGER, AT(sessions), "64", 1, 4096,
 	  .help = "most choices generated at once" },
@@ -144,6 +147,7 @@ static int open_edge(struct serving *s, struct error *e)
 {
 	struct device_options o = {
 		.threads = (uint32_t)s->flags->threads, .compute = s->flags->compute,
+		.weights = (enum weight_format)s->flags->weights,
 	};
 	int rc = backend_find(s->flags->device, &s->backend, &o.index, e);
 
@@ -151,7 +155,7 @@ static int open_edge(struct serving *s, struct error *e)
 		rc = s->backend->device_open(&s->device, &o, e);
 	if (rc < 0)
 		return rc;
-	progress_begin(&s->progress, "laying out the embedding");
+	progress_begin(&s->progress, "laying out the embedding", NULL);
 	rc = s->backend->edge_open(&s->edge, s->device, s->model, EDGE_ROWS_MAX,
 				   progress_reporter(&s->progress), e);
 	progress_end(&s->progress);

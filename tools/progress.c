@@ -7,19 +7,20 @@
 
 #include "dataplane/base/clock.h"
 
-/* A load that is over sooner needs no line. */
+/* What is over sooner needs no line. */
 #define QUIET_NS (1 * NS_PER_S)
 
-void progress_begin(struct progress *p, const char *what)
+void progress_begin(struct progress *p, const char *what, const char *unit)
 {
 	p->what = what;
+	p->unit = unit;
 	p->terminal = isatty(STDERR_FILENO);
 	p->started_ns = clock_ns(clock_real());
 	atomic_store(&p->shown_ns, p->started_ns);
 	atomic_store(&p->open, true);
 }
 
-static void report(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
+static void report(void *ctx, uint64_t done, uint64_t total)
 {
 	struct progress *p = ctx;
 	uint64_t now = clock_ns(clock_real());
@@ -29,9 +30,10 @@ static void report(void *ctx, uint64_t done_bytes, uint64_t total_bytes)
 	    now - atomic_load(&p->shown_ns) < every)
 		return;
 	atomic_store(&p->shown_ns, now);
-	fprintf(stderr, "%s%s: %.1f of %.1f GB (%.0f %%)%s", p->terminal ? "\r" : "", p->what,
-		(double)done_bytes / 1e9, (double)total_bytes / 1e9,
-		total_bytes ? 100.0 * (double)done_bytes / (double)total_bytes : 100.0,
+	fprintf(stderr, "%s%s: %.*f of %.*f %s (%.0f %%)%s", p->terminal ? "\r" : "", p->what,
+		p->unit ? 0 : 1, p->unit ? (double)done : (double)done / 1e9,
+		p->unit ? 0 : 1, p->unit ? (double)total : (double)total / 1e9,
+		p->unit ? p->unit : "GB", total ? 100.0 * (double)done / (double)total : 100.0,
 		p->terminal ? "  " : "\n");
 }
 

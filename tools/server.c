@@ -17,7 +17,7 @@ struct server_flags {
 	char *directory, *model, *listen, *announce, *metrics, *device, *name;
 	struct option_span blocks;
 	int64_t capacity, threads, sessions, page_tokens, rows, prefill_rows, tokens;
-	int compute, wire;
+	int compute, weights, wire;
 	uint64_t kv_bytes, history_bytes, lease_ns, drain_ns;
 	struct security_flags security;
 	bool json;
@@ -51,6 +51,10 @@ static const struct option options[] = {
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic of the blocks; f32 is the reference, auto the fastest that "
 		  "keeps the identity promise" },
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
+	  .help = "what the blocks' matrices are loaded as: keep is as they are stored, int8 has "
+		  "a scale per row, int4 one per 32 weights; servers of unlike weights do not "
+		  "share a session" },
 	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16|int8",
 	  .help = "how hidden states travel; they are rounded to it after every block, so "
 		  "that it does not matter where the model is cut" },
@@ -81,7 +85,7 @@ static const struct option options[] = {
 static const char *const examples[] = {
 	"petals-server --model SmolLM2.gguf --blocks 0:10 --listen 127.0.0.1:7701",
 	"petals-server --join TOKEN --model SmolLM2.gguf --listen 10.0.0.17:7701",
-	"petals-server --model llama-2-70b/ --device cpu --capacity 8 --kv-bytes 8G",
+	"petals-server --model llama-2-70b/ --device cpu --weights int8 --capacity 8 --kv-bytes 8G",
 	NULL,
 };
 
@@ -153,6 +157,7 @@ static int open_device(struct serving *s, struct error *e)
 {
 	struct device_options o = {
 		.threads = (uint32_t)s->flags->threads, .compute = s->flags->compute,
+		.weights = (enum weight_format)s->flags->weights,
 	};
 	size_t bytes;
 	int rc = backend_find(s->flags->device, &s->backend, &o.index, e);
@@ -244,7 +249,7 @@ static int serve(struct serving *s, struct error *e)
 	if (rc < 0)
 		return rc;
 	endpoints_set_ready(running_endpoints(s->running), "weights are being laid out");
-	progress_begin(&s->progress, "laying out weights");
+	progress_begin(&s->progress, "laying out weights", NULL);
 	fill_options(s, &o, &directory);
 	rc = server_open(&s->server, &o, e);
 	if (rc == 0)

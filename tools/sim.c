@@ -24,7 +24,7 @@ enum fault { FAULT_KILL, FAULT_FREEZE, FAULT_CUT, FAULT_DRAIN, FAULT_SLOW, FAULT
 struct sim_flags {
 	char *model;
 	int64_t seeds, seed, spans, replicas, generations, tokens, prompt_tokens;
-	int fault, compute;
+	int fault, compute, weights;
 	bool json, verbose;
 };
 
@@ -51,6 +51,8 @@ static const struct option options[] = {
 	{ "tokens", OPTION_INTEGER, AT(tokens), "20", 2, 4096, .help = "length of each answer" },
 	{ "compute", OPTION_CHOICE, AT(compute), "f32", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic of the blocks" },
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
+	  .help = "what matrices are loaded as" },
 	{ .kind = OPTION_HEADING, .help = "What happens to it" },
 	{ "fault", OPTION_CHOICE, AT(fault), "mixed", .choices = "kill|freeze|cut|drain|slow|mixed",
 	  .help = "what hits hops in the middle of an answer; mixed also loses the directory "
@@ -191,6 +193,9 @@ static int draw_swarm(struct swarm *w, uint64_t seed, const struct model_config 
 	o->seed = seed;
 	o->model = f->model;
 	o->compute = (enum compute_mode)f->compute;
+	o->head = (enum weight_format)f->weights;
+	for (size_t i = 0; i < ARRAY_LENGTH(o->weights); i++)
+		o->weights[i] = o->head;
 	o->spans = drawn(f->spans, &r, 1, MIN(SPANS_DRAWN_MAX, config->blocks));
 	o->replicas = (uint32_t)f->replicas;
 	o->rows_max = 1 + (uint32_t)random_below(&r, 20);
@@ -377,11 +382,12 @@ static void repeat_command(const struct sim_flags *f, char *out, size_t bytes)
 	static const char *const faults[] = { "kill", "freeze", "cut", "drain", "slow", "mixed" };
 
 	snprintf(out, bytes, "petals-sim --model %s --spans %lld --replicas %lld "
-		 "--generations %lld --prompt-tokens %lld --tokens %lld --compute %s --fault %s "
-		 "--verbose --seeds 1 --seed",
+		 "--generations %lld --prompt-tokens %lld --tokens %lld --compute %s --weights %s "
+		 "--fault %s --verbose --seeds 1 --seed",
 		 f->model, (long long)f->spans, (long long)f->replicas,
 		 (long long)f->generations, (long long)f->prompt_tokens, (long long)f->tokens,
-		 compute_mode_name((enum compute_mode)f->compute), faults[f->fault]);
+		 compute_mode_name((enum compute_mode)f->compute),
+		 weight_format_name((enum weight_format)f->weights), faults[f->fault]);
 }
 
 static int run(void *target, int operand_count, char **operands)

@@ -43,45 +43,54 @@ int block_shape_init(struct block_shape *s, const struct model_config *c, enum c
 	return 0;
 }
 
-/* One format for matrices that share an operand: a float one among quantised ones
- * makes all of them bf16.
- */
-static void want_group(struct weights *w, const struct model *m, enum compute_mode mode,
-		       uint32_t block, const enum role *roles, struct matrix **out, uint32_t count)
+/* What every block of a span wants its matrices to become. */
+struct wanted {
+	struct weights *weights;
+	const struct model *model;
+	enum compute_mode mode;
+	enum weight_format format;
+	uint32_t block;
+};
+
+/* Matrices that share an operand: one of floats among quantised ones makes it bf16. */
+static void want_group(const struct wanted *want, const enum role *roles, struct matrix **out,
+		       uint32_t count)
 {
-	enum panel_format formats[3];
+	struct matrix_kind kinds[3] = { 0 };
 	bool any_bf16 = false;
 	struct weight weight;
 
-	assert(count <= ARRAY_LENGTH(formats));
+	assert(count <= ARRAY_LENGTH(kinds));
 	for (uint32_t i = 0; i < count; i++) {
-		formats[i] = PANEL_F32;
-		if (!model_weight(m, roles[i], block, &weight))
+		if (!model_weight(want->model, roles[i], want->block, &weight))
 			continue;
-		formats[i] = weights_format(mode, weight.dtype);
-		any_bf16 |= formats[i] == PANEL_BF16;
+		kinds[i] = weights_kind(want->mode, want->format, weight.dtype);
+		any_bf16 |= kinds[i].operand == OPERAND_BF16;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		weights_want_matrix(w, roles[i], block, any_bf16 ? PANEL_BF16 : formats[i], out[i]);
-		weights_want_vector(w, roles[i] + 1, block, (uint32_t)align_up(out[i]->rows, PANEL),
-				    &out[i]->bias);
+		if (any_bf16)
+			kinds[i].operand = OPERAND_BF16;
+		weights_want_matrix(want->weights, roles[i], want->block, kinds[i], out[i]);
+		weights_want_vector(want->weights, roles[i] + 1, want->block,
+				    (uint32_t)align_up(out[i]->rows, PANEL), &out[i]->bias);
 	}
 }
 
-void block_want(struct weights *w, const struct model *m, enum compute_mode mode, uint32_t block,
-		struct block_weights *out)
+void block_want(struct weights *w, const struct model *m, enum compute_mode mode,
+		enum weight_format format, uint32_t block, struct block_weights *out)
 {
 	const enum role qkv[] = { ROLE_Q_W, ROLE_K_W, ROLE_V_W }, o[] = { ROLE_O_W };
 	const enum role mlp[] = { ROLE_GATE_W, ROLE_UP_W }, down[] = { ROLE_DOWN_W };
+	const struct wanted want = { w, m, mode, format, block };
 
 	weights_want_vector(w, ROLE_NORM1_W, block, 0, &out->norm1_w);
 	weights_want_vector(w, ROLE_NORM1_B, block, 0, &out->norm1_b);
-	want_group(w, m, mode, block, qkv, (struct matrix *[]){ &out->q, &out->k, &out->v }, 3);
-	want_group(w, m, mode, block, o, (struct matrix *[]){ &out->o }, 1);
+	want_group(&want, qkv, (struct matrix *[]){ &out->q, &out->k, &out->v }, 3);
+	want_group(&want, o, (struct matrix *[]){ &out->o }, 1);
 	weights_want_vector(w, ROLE_NORM2_W, block, 0, &out->norm2_w);
 	weights_want_vector(w, ROLE_NORM2_B, block, 0, &out->norm2_b);
-	want_group(w, m, mode, block, mlp, (struct matrix *[]){ &out->gate, &out->up }, 2);
-	want_group(w, m, mode, block, down, (struct matrix *[]){ &out->down }, 1);
+	want_group(&want, mlp, (struct matrix *[]){ &out->gate, &out->up }, 2);
+	want_group(&want, down, (struct matrix *[]){ &out->down }, 1);
 }
 
 uint64_t block_operand_bytes(const struct block_weights *w, uint32_t rows)
@@ -90,7 +99,7 @@ uint64_t block_operand_bytes(const struct block_weights *w, uint32_t rows)
 	uint64_t most = 0;
 
 	for (size_t i = 0; i < ARRAY_LENGTH(all); i++) {
-		uint64_t bytes = operand_bytes(all[i]->format, rows, all[i]->columns);
+		uint64_t bytes = operand_bytes(all[i]->operand, rows, all[i]->columns);
 
 		most = MAX(most, bytes);
 	}
@@ -143,7 +152,7 @@ static void norm(const struct block_pass *p, const float *x, const float *weight
 
 static void prepare(const struct block_pass *p, const struct matrix *m, const float *x)
 {
-	operand_prepare(p->device->kernels, p->device->team, m->format, x, p->rows, m->columns,
+	operand_prepare(p->device->kernels, p->device->team, m->operand, x, p->rows, m->columns,
 			p->operand);
 }
 

@@ -64,8 +64,8 @@ struct block_pass {
 
 int block_shape_init(struct block_shape *s, const struct model_config *c, enum compute_mode mode,
 		     uint32_t page_tokens, enum row_encoding round, struct error *e);
-void block_want(struct weights *w, const struct model *m, enum compute_mode mode, uint32_t block,
-		struct block_weights *out);
+void block_want(struct weights *w, const struct model *m, enum compute_mode mode,
+		enum weight_format format, uint32_t block, struct block_weights *out);
 /* Of the largest operand that a block prepares for so many rows. */
 uint64_t block_operand_bytes(const struct block_weights *w, uint32_t rows);
 /* Weights that a step of one row reads. */

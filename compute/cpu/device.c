@@ -74,6 +74,7 @@ static int cpu_device_open(struct device **out, const struct device_options *o, 
 	}
 	d->kernels = kernels_best();
 	d->compute = o->compute;
+	d->weights = o->weights;
 	pthread_mutex_init(&d->busy, NULL);
 	*out = d;
 	return 0;
@@ -100,20 +101,37 @@ bool device_use_path(struct device *d, enum cpu_path path)
 int device_mode(const struct device *d, const struct model *m, enum compute_mode *out,
 		struct error *e)
 {
-	enum dtype dtype = model_dtype(m);
+	enum dtype dtype = d->weights == WEIGHTS_BF16 ? DTYPE_BF16 : model_dtype(m);
 	bool bf16_pays = d->kernels == kernels_path(PATH_AVX512);
+	bool quantised = d->weights == WEIGHTS_INT8 || d->weights == WEIGHTS_INT4 ||
+			 dtype_is_quantised(dtype);
 
 	*out = d->compute;
-	if (d->compute == COMPUTE_INT8 && !dtype_is_quantised(dtype))
-		return error_set(e, -EINVAL, "%s stores its matrices as %s; --compute int8 needs a "
-				 "quantised checkpoint (q8_0, q4_0 or q4_1), use --compute auto, "
-				 "bf16 or f32", model_path(m), dtypes[dtype].name);
+	if (d->compute == COMPUTE_INT8 && !quantised)
+		return error_set(e, -EINVAL, "%s: its matrices are %s here; --compute int8 needs "
+				 "quantised ones: use --weights int8 or int4, a quantised "
+				 "checkpoint (q8_0, q4_0 or q4_1), or --compute auto, bf16 or f32",
+				 model_path(m), dtypes[dtype].name);
 	if (d->compute != COMPUTE_AUTO)
 		return 0;
-	if (dtype_is_quantised(dtype))
+	if (quantised)
 		*out = COMPUTE_INT8;
 	else
 		*out = dtype != DTYPE_F32 && bf16_pays ? COMPUTE_BF16 : COMPUTE_F32;
+	return 0;
+}
+
+int device_kind(const struct device *d, const struct span_options *o, char *kind, struct error *e)
+{
+	enum compute_mode mode;
+	int rc = device_mode(d, o->model, &mode, e);
+
+	if (rc < 0)
+		return rc;
+	snprintf(kind, KIND_BYTES, "cpu/%s%s%s/%s",
+		 d->weights == WEIGHTS_KEEP ? "" : weight_format_name(d->weights),
+		 d->weights == WEIGHTS_KEEP ? "" : "/", compute_mode_name(mode),
+		 row_encoding_name(o->round));
 	return 0;
 }
 
@@ -173,6 +191,7 @@ const struct backend backend_cpu = {
 	.device_close = cpu_device_close,
 	.host_register = cpu_host_register,
 	.host_unregister = cpu_host_unregister,
+	.kind = device_kind,
 	.span_open = cpu_span_open,
 	.span_close = cpu_span_close,
 	.span_info = cpu_span_info,

@@ -19,11 +19,14 @@ struct device {
 	struct team *team;
 	const struct kernels *kernels;
 	enum compute_mode compute;      /* as asked for: may be auto */
+	enum weight_format weights;
 	pthread_mutex_t busy;
 };
 
 /* What the device's mode becomes for a model; never auto. */
 int device_mode(const struct device *d, const struct model *m, enum compute_mode *out,
+		struct error *e);
+int device_kind(const struct device *d, const struct span_options *o, char *kind,
 		struct error *e);
 void device_enter(struct device *d, fenv_t *saved);
 void device_leave(struct device *d, const fenv_t *saved);

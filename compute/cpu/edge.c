@@ -2,7 +2,8 @@
  * block to logits.
  *
  * The head is packed for the kernels.  When it is the embedding too, embedded rows
- * are gathered from its panels, so that the largest matrix is held once.
+ * are gathered from its panels, so that the largest matrix is held once (and has one
+ * weight format); else the embedding stays as stored, since it is only looked up.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -38,11 +39,15 @@ uint64_t cpu_edge_bytes(const struct edge *g)
 
 /* ---- opening ---- */
 
-static enum panel_format format_of(const struct model *m, enum compute_mode mode, enum role role)
+static void want_matrix(struct edge *g, const struct model *m, enum compute_mode mode,
+			enum role role, struct matrix *out)
 {
+	struct matrix_kind kind = { PANEL_F32, OPERAND_F32 };
 	struct weight w;
 
-	return model_weight(m, role, 0, &w) ? weights_format(mode, w.dtype) : PANEL_F32;
+	if (model_weight(m, role, 0, &w))
+		kind = weights_kind(mode, g->device->weights, w.dtype);
+	weights_want_matrix(g->weights, role, 0, kind, out);
 }
 
 static int open_weights(struct edge *g, const struct model *m, enum compute_mode mode,
@@ -52,14 +57,12 @@ static int open_weights(struct edge *g, const struct model *m, enum compute_mode
 
 	if (rc < 0)
 		return rc;
-	weights_want_matrix(g->weights, ROLE_HEAD_W, 0, format_of(m, mode, ROLE_HEAD_W), &g->head);
+	want_matrix(g, m, mode, ROLE_HEAD_W, &g->head);
 	if (!g->config.tied)
 		weights_want_table(g->weights, ROLE_EMBED_W, &g->embed);
 	weights_want_table(g->weights, ROLE_POSITION_W, &g->positions);
-	weights_want_matrix(g->weights, ROLE_PROJECT_IN_W, 0,
-			    format_of(m, mode, ROLE_PROJECT_IN_W), &g->project_in);
-	weights_want_matrix(g->weights, ROLE_PROJECT_OUT_W, 0,
-			    format_of(m, mode, ROLE_PROJECT_OUT_W), &g->project_out);
+	want_matrix(g, m, mode, ROLE_PROJECT_IN_W, &g->project_in);
+	want_matrix(g, m, mode, ROLE_PROJECT_OUT_W, &g->project_out);
 	weights_want_vector(g->weights, ROLE_EMBED_NORM_W, 0, 0, &g->embed_norm_w);
 	weights_want_vector(g->weights, ROLE_EMBED_NORM_B, 0, 0, &g->embed_norm_b);
 	weights_want_vector(g->weights, ROLE_FINAL_NORM_W, 0, 0, &g->final_norm_w);
@@ -79,7 +82,7 @@ static int open_memory(struct edge *g, struct error *e)
 
 	for (size_t i = 0; i < ARRAY_LENGTH(all); i++) {
 		uint32_t columns = MAX(all[i]->columns, 1);
-		uint64_t bytes = operand_bytes(all[i]->format, g->rows_max, columns);
+		uint64_t bytes = operand_bytes(all[i]->operand, g->rows_max, columns);
 
 		operand = MAX(operand, bytes);
 	}
@@ -179,7 +182,7 @@ static void project(const struct edge *g, const struct matrix *m, const float *i
 {
 	struct linear_out o = { .out = out, .out_stride = m->rows };
 
-	operand_prepare(g->device->kernels, g->device->team, m->format, in, rows, m->columns,
+	operand_prepare(g->device->kernels, g->device->team, m->operand, in, rows, m->columns,
 			g->operand);
 	linear(g->device->kernels, g->device->team, m, g->operand, rows, &o);
 }

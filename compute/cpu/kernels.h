@@ -11,17 +11,27 @@
  * Matrix formats (struct matrix): output features in panels of 32, so that one
  * vector lane owns one output element and adds its terms in the order of k.
  * A group is 32 consecutive k; the last one is filled up with zeros.
- *   PANEL_F32   [panel][k][32] f32                  acc = fma(x, w, acc)
- *   PANEL_BF16  [panel][k / 2][32][2] bf16          pairs of k; odd, then even,
- *                                                   each an FMA, as VDPBF16PS does
+ *   PANEL_F32   [panel][k][32] f32
+ *   PANEL_F16   [panel][k][32] f16
+ *   PANEL_BF16  [panel][k / 2][32][2] bf16          pairs of k
  *   PANEL_Q8    [panel][group]{ f16 d[32]; u8 [8][32][4] }                  q + 128
  *   PANEL_Q4_0  [panel][group]{ f16 d[32]; 4-bit [4][32][8] }               q + 8
  *   PANEL_Q4_1  [panel][group]{ f16 d[32]; f16 m[32]; 4-bit [4][32][8] }
  *               byte j of 4: k = 8 c + j in its low half, k = 8 c + 4 + j in its high
- * Quantised formats share one kind of operand: each activation row is quantised
- * per group (da = absmax / 127, nearest even); dot products with the integers less
- * their offset are exact in int32, then acc = fma(float(dot), d x da, acc) and for
- * PANEL_Q4_1 acc = fma(m, da x sum, acc), group by group.
+ *   PANEL_I8    [panel]{ f32 scale[32]; [group] u8 [8][32][4] }             q + 128
+ *
+ * What a row of activations is multiplied as, its operand, says in what arithmetic:
+ *   OPERAND_F32   f32; weights widened to f32       acc = fma(x, w, acc)
+ *   OPERAND_BF16  pairs of bf16; weights rounded to bf16; odd, then even, each an
+ *                 FMA, as VDPBF16PS does
+ *   OPERAND_INT8  quantised per group (da = absmax / 127, nearest even); dot products with
+ *                 the integers less their offset are exact in int32, then
+ *                 acc = fma(float(dot), d x da, acc) and for PANEL_Q4_1
+ *                 acc = fma(m, da x sum, acc), group by group
+ * Formats that are not an operand's own are widened on the way, some columns at a time, and
+ * give the bits of the wide panels.  PANEL_I8 counts as integers throughout (d = 1): its
+ * scale multiplies the sum.  OPERAND_INT8 takes the quantised formats, OPERAND_BF16 all but
+ * PANEL_F32 and PANEL_F16, OPERAND_F32 all.
  *
  * Threads    Kernels are pure; linear_*() uses the team it is given.
  * Ownership  matrix_pack() writes into memory of matrix_bytes() bytes, 64-aligned.
@@ -35,8 +45,10 @@
 #include "compute/model/model.h"
 
 enum panel_format {
-	PANEL_F32, PANEL_BF16, PANEL_Q8, PANEL_Q4_0, PANEL_Q4_1, PANEL_FORMATS
+	PANEL_F32, PANEL_F16, PANEL_BF16, PANEL_Q8, PANEL_Q4_0, PANEL_Q4_1, PANEL_I8,
+	PANEL_FORMATS
 };
+enum operand_format { OPERAND_F32, OPERAND_BF16, OPERAND_INT8, OPERAND_FORMATS };
 enum { PANEL = 32 };                    /* output features of a panel */
 
 enum cpu_path { PATH_PORTABLE, PATH_AVX2, PATH_AVX512, PATHS };
@@ -49,27 +61,25 @@ void kernels_thread_init(void);         /* once in every thread that computes */
 
 struct matrix {
 	enum panel_format format;
+	enum operand_format operand;
 	uint32_t rows, columns;         /* output and input features */
 	const void *panels;             /* rows rounded up to whole panels, zero-filled */
 	const float *bias;              /* (rows) padded to panels, or NULL */
 };
 uint64_t matrix_bytes(enum panel_format f, uint32_t rows, uint32_t columns);
-/* How the fast modes keep a stored dtype: f32 and f16 as PANEL_BF16 and so on; the
- * quantised dtypes as they are.
+/* PANEL_Q8 and PANEL_Q4_1 take their own dtype alone; PANEL_I8 and PANEL_Q4_0 hold what
+ * quantise.h makes of any dtype (INT8, INT4); the float panels round any dtype.  Panels
+ * [first_panel, end_panel) only, so that packing can be shared out; panels is the whole
+ * matrix.  Returns how many weights quantising found that are not finite.
  */
-enum panel_format panel_format_fast(enum dtype d);
-/* PANEL_Q4_0 and PANEL_Q4_1 take their own dtype alone; PANEL_Q8 takes Q8_0 as it is
- * and quantises any other; the float panels widen any dtype.  Panels [first_panel,
- * end_panel) only, so that packing can be shared out; panels is the whole matrix.
- */
-void matrix_pack(enum panel_format f, const struct weight *w, uint32_t first_panel,
-		 uint32_t end_panel, void *panels);
+uint64_t matrix_pack(enum panel_format f, const struct weight *w, uint32_t first_panel,
+		     uint32_t end_panel, void *panels);
 
-/* Activation rows made ready for a format, once for all matrices that read them; the
- * quantised formats share theirs.  64-aligned.  linear_*() must be given the same rows.
+/* Activation rows made ready, once for all matrices that read them.  64-aligned.
+ * linear_*() must be given the same rows.
  */
-uint64_t operand_bytes(enum panel_format f, uint32_t rows, uint32_t columns);
-void operand_prepare(const struct kernels *k, struct team *t, enum panel_format f,
+uint64_t operand_bytes(enum operand_format o, uint32_t rows, uint32_t columns);
+void operand_prepare(const struct kernels *k, struct team *t, enum operand_format o,
 		     const float *x, uint32_t rows, uint32_t columns, void *operand);
 
 /* out[r][n] = sum_k x[r][k] w[n][k] (+ bias) (then add[r][n] is added) (then act).
@@ -86,7 +96,7 @@ struct linear_out {
 void linear(const struct kernels *k, struct team *t, const struct matrix *m,
 	    const void *operand, uint32_t rows, const struct linear_out *o);
 /* Several matrices of the same columns over the same operand, as one parallel operation
- * (q, k, v).  Formats may differ among the quantised ones.
+ * (q, k, v).
  */
 void linear_many(const struct kernels *k, struct team *t, const struct matrix *const *m,
 		 const struct linear_out *o, uint32_t count, const void *operand, uint32_t rows);

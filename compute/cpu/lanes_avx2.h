@@ -152,6 +152,44 @@ LANES_FN lanes l_dot_bf16(lanes acc, lanes_i w, lanes_i x)
 	return (lanes){ dot_bf16(acc.a, w.a, x.a), dot_bf16(acc.b, w.b, x.b) };
 }
 
+LANES_FN __m256 near_bf16(__m256 x)
+{
+	__m256i bits = _mm256_castps_si256(x);
+	__m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+
+	bits = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+	return _mm256_castsi256_ps(bits);
+}
+LANES_FN lanes l_near_bf16(lanes x) { return (lanes){ near_bf16(x.a), near_bf16(x.b) }; }
+LANES_FN lanes l_trunc_bf16(lanes x)
+{
+	__m256 high = _mm256_castsi256_ps(_mm256_set1_epi32((int32_t)0xffff0000));
+
+	return (lanes){ _mm256_and_ps(x.a, high), _mm256_and_ps(x.b, high) };
+}
+LANES_FN __m256i pair_bf16(__m256 x, __m256 y)
+{
+	__m256i even = _mm256_srli_epi32(_mm256_castps_si256(x), 16);
+
+	return _mm256_blend_epi16(even, _mm256_castps_si256(y), 0xaa);
+}
+LANES_FN lanes_i li_pair_bf16(lanes x, lanes y)
+{
+	return (lanes_i){ pair_bf16(x.a, y.a), pair_bf16(x.b, y.b) };
+}
+LANES_FN lanes l_even_bf16(lanes_i pair)
+{
+	return (lanes){ _mm256_castsi256_ps(_mm256_slli_epi32(pair.a, 16)),
+			_mm256_castsi256_ps(_mm256_slli_epi32(pair.b, 16)) };
+}
+LANES_FN lanes l_odd_bf16(lanes_i pair)
+{
+	__m256i high = _mm256_set1_epi32((int32_t)0xffff0000);
+
+	return (lanes){ _mm256_castsi256_ps(_mm256_and_si256(pair.a, high)),
+			_mm256_castsi256_ps(_mm256_and_si256(pair.b, high)) };
+}
+
 LANES_FN lanes_i li_set(int32_t i)
 {
 	return (lanes_i){ _mm256_set1_epi32(i), _mm256_set1_epi32(i) };
@@ -161,6 +199,20 @@ LANES_FN lanes_i li_load(const void *p)
 	const __m256i *v = p;
 
 	return (lanes_i){ _mm256_loadu_si256(v), _mm256_loadu_si256(v + 1) };
+}
+LANES_FN void li_store(void *p, lanes_i x)
+{
+	__m256i *v = p;
+
+	_mm256_storeu_si256(v, x.a);
+	_mm256_storeu_si256(v + 1, x.b);
+}
+LANES_FN lanes_i li_byte(lanes_i x, const int at)
+{
+	__m256i low = _mm256_set1_epi32(0xff);
+
+	return (lanes_i){ _mm256_and_si256(_mm256_srli_epi32(x.a, 8 * at), low),
+			  _mm256_and_si256(_mm256_srli_epi32(x.b, 8 * at), low) };
 }
 LANES_FN lanes_i li_low_nibbles(lanes_i x)
 {

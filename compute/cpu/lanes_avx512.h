@@ -92,8 +92,41 @@ LANES_FN lanes l_dot_bf16(lanes acc, lanes_i w, lanes_i x)
 	return _mm512_dpbf16_ps(acc, (__m512bh)w, (__m512bh)x);
 }
 
+LANES_FN lanes l_near_bf16(lanes a)
+{
+	__m512i bits = _mm512_castps_si512(a);
+	__m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+
+	bits = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+	return _mm512_castsi512_ps(bits);
+}
+LANES_FN lanes l_trunc_bf16(lanes a)
+{
+	return _mm512_and_ps(a, _mm512_castsi512_ps(_mm512_set1_epi32((int)0xffff0000)));
+}
+LANES_FN lanes_i li_pair_bf16(lanes a, lanes b)
+{
+	__m512i even = _mm512_srli_epi32(_mm512_castps_si512(a), 16);
+
+	return _mm512_mask_blend_epi16(0xaaaaaaaa, even, _mm512_castps_si512(b));
+}
+LANES_FN lanes l_even_bf16(lanes_i pair)
+{
+	return _mm512_castsi512_ps(_mm512_slli_epi32(pair, 16));
+}
+LANES_FN lanes l_odd_bf16(lanes_i pair)
+{
+	return _mm512_castsi512_ps(_mm512_and_si512(pair, _mm512_set1_epi32((int)0xffff0000)));
+}
+
 LANES_FN lanes_i li_set(int32_t i) { return _mm512_set1_epi32(i); }
 LANES_FN lanes_i li_load(const void *p) { return _mm512_loadu_si512(p); }
+LANES_FN void li_store(void *p, lanes_i a) { _mm512_storeu_si512(p, a); }
+/* The shift's count may be a variable where loops are kept. */
+LANES_FN lanes_i li_byte(lanes_i a, const int at)
+{
+	return _mm512_and_si512((__m512i)((__v16su)a >> 8 * at), _mm512_set1_epi32(0xff));
+}
 LANES_FN lanes_i li_low_nibbles(lanes_i a)
 {
 	return _mm512_and_si512(a, _mm512_set1_epi8(15));

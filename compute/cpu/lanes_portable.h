@@ -170,6 +170,45 @@ LANES_FN lanes l_dot_bf16(lanes acc, lanes_i w, lanes_i x)
 	return acc;
 }
 
+/* The f32 whose upper half is the bf16 nearest to a, to even; finite a. */
+LANES_FN lanes l_near_bf16(lanes a)
+{
+	for (int n = 0; n < LANES; n++) {
+		uint32_t bits = f32_bits(a.f[n]);
+
+		a.f[n] = f32_of_bits(bits + 0x7fff + (bits >> 16 & 1));
+	}
+	return a;
+}
+LANES_FN lanes l_trunc_bf16(lanes a)
+{
+	EACH_LANE(a.f[n_] = f32_of_bits(f32_bits(a.f[n_]) & 0xffff0000));
+	return a;
+}
+
+/* Pairs of bf16: the upper halves of a and b; and each half of a pair. */
+LANES_FN lanes_i li_pair_bf16(lanes a, lanes b)
+{
+	lanes_i r;
+
+	EACH_LANE(r.i[n_] = f32_bits(a.f[n_]) >> 16 | (f32_bits(b.f[n_]) & 0xffff0000));
+	return r;
+}
+LANES_FN lanes l_even_bf16(lanes_i pair)
+{
+	lanes r;
+
+	EACH_LANE(r.f[n_] = f32_of_bits(pair.i[n_] << 16));
+	return r;
+}
+LANES_FN lanes l_odd_bf16(lanes_i pair)
+{
+	lanes r;
+
+	EACH_LANE(r.f[n_] = f32_of_bits(pair.i[n_] & 0xffff0000));
+	return r;
+}
+
 LANES_FN lanes_i li_set(int32_t i)
 {
 	lanes_i r;
@@ -183,6 +222,13 @@ LANES_FN lanes_i li_load(const void *p)
 
 	memcpy(&r, p, sizeof(r));
 	return r;
+}
+LANES_FN void li_store(void *p, lanes_i a) { memcpy(p, &a, sizeof(a)); }
+/* Byte `at` of each, 0 to 255. */
+LANES_FN lanes_i li_byte(lanes_i a, const int at)
+{
+	EACH_LANE(a.i[n_] = a.i[n_] >> 8 * at & 0xff);
+	return a;
 }
 LANES_FN lanes_i li_low_nibbles(lanes_i a)
 {

@@ -4,7 +4,9 @@
  * decode): the run is long, so that memory is read in sequence, and the runs
  * are equal up to a panel.  Many rows: BLOCK_TILES row tiles pass over a panel
  * while it is in the cache, in blocks of k if it is large, which changes nothing:
- * sums go to memory and come back as they are.
+ * sums go to memory and come back as they are.  A format that is not the operand's own is
+ * widened EXPAND_STEPS steps at a time, for all the tiles of the block, or in registers when
+ * there are NARROW_ROWS rows or fewer.
  */
 #include "compute/cpu/path.h"
 
@@ -16,6 +18,8 @@ enum {
 	RUNS_PER_THREAD = 4,
 	ALONE_BYTES = 24 << 10,         /* weights not worth sharing out for a row */
 	K_BLOCK_BYTES = 4096,           /* of one operand row */
+	EXPAND_STEPS = 128,             /* of the operand: stay in the nearest cache; a multiple of
+					 * every panel step */
 };
 
 struct job {
@@ -50,50 +54,123 @@ struct piece {
 	uint32_t first_panel, panels;
 };
 
-/* Panel i of a piece over steps [step, end): sums is [row of block][PANEL].  The last of
- * several passes over a panel fetches the next one.
- */
-static void run_panel(const struct job *j, const struct matrix *m, const struct piece *p,
-		      uint32_t i, uint32_t step, uint32_t end, float *sums)
+static const uint8_t *panel_of(const struct matrix *m, uint32_t i)
 {
-	enum panel_format f = m->format;
-	uint32_t steps = steps_of(f, j->columns), row_bytes = operand_step_bytes(f);
-	size_t step_bytes = panel_step_bytes(f);
-	const uint8_t *w = (const uint8_t *)m->panels +
-			   ((uint64_t)(p->first_panel + i) * steps + step) * step_bytes;
+	return (const uint8_t *)m->panels + i * panel_bytes(m->format, m->columns);
+}
+
+static expand_fn *expand_of(const struct job *j, const struct matrix *m)
+{
+	return j->kernels->expand[m->operand][m->format];
+}
+
+/* What runs over steps [step, end) of a panel that begin at w. */
+struct pass {
+	tile_fn *const *tiles;          /* by rows - 1 */
+	const uint8_t *w;
+	size_t step_bytes, ahead_bytes;
+	uint32_t step, end;             /* of the operand */
+};
+
+/* For every tile of the block: sums is [row of block][PANEL].  The last of several passes
+ * fetches what lies ahead.
+ */
+static void run_tiles(const struct job *j, const struct pass *s, const struct piece *p,
+		      float *sums)
+{
+	enum operand_format o = j->matrices[0]->operand;
+	uint32_t steps = operand_steps(o, j->columns);
 
 	for (uint32_t t = p->first_tile; t < p->end_tile; t++) {
 		uint32_t first = row_tile_first(j->rows, t);
 		uint32_t rows = row_tile_first(j->rows, t + 1) - first;
-		uint64_t x = ((uint64_t)first * steps + (uint64_t)step * rows) * row_bytes;
+		uint64_t at = (uint64_t)first * steps + (uint64_t)s->step * rows;
 		bool last = t > p->first_tile && t + 1 == p->end_tile;
 		struct tile tile = {
-			.w = { w, w + step_bytes / 2 },
-			.w_bytes = step_bytes,
-			.x = j->operand + x,
+			.w = { s->w, s->w + s->step_bytes / 2 },
+			.w_bytes = s->step_bytes,
+			.x = j->operand + at * operand_step_bytes(o),
 			.sums = sums + (size_t)(first - p->first_row) * PANEL,
 			.sums_stride = PANEL,
-			.steps = end - step,
-			.first = step == 0,
-			.ahead_bytes = last ? steps * step_bytes : 0,
+			.steps = s->end - s->step,
+			.first = s->step == 0,
+			.ahead_bytes = last ? s->ahead_bytes : 0,
 		};
 
-		j->kernels->tile[f][rows - 1](&tile);
+		s->tiles[rows - 1](&tile);
 	}
+}
+
+/* Few rows: the weights are widened where they are used. */
+static bool is_narrow(const struct piece *p)
+{
+	return p->end_row - p->first_row <= NARROW_ROWS;
+}
+
+/* Widens the steps that p's pass is to run over, and runs. */
+static void run_widened(const struct job *j, const struct matrix *m, struct pass *s,
+			const struct piece *p, float *sums)
+{
+	alignas(64) uint8_t wide[EXPAND_STEPS * WIDE_STEP_BYTES];
+	uint32_t columns = operand_step_columns(m->operand), each = panel_step_columns(m->format);
+
+	expand_of(j, m)(s->w, ((s->end - s->step) * columns + each - 1) / each, wide);
+	s->tiles = j->kernels->tile[m->operand == OPERAND_F32 ? PANEL_F32 : PANEL_BF16];
+	s->w = wide;
+	s->step_bytes = WIDE_STEP_BYTES;
+	run_tiles(j, s, p, sums);
+}
+
+/* Panel i of a piece over steps [step, end) of the operand. */
+static void run_panel(const struct job *j, const struct matrix *m, const struct piece *p,
+		      uint32_t i, uint32_t step, uint32_t end, float *sums)
+{
+	uint32_t columns = operand_step_columns(m->operand), each = panel_step_columns(m->format);
+	uint32_t whole = (end - step) * columns / each;         /* panel steps */
+	struct pass s = {
+		.w = panel_of(m, p->first_panel + i) + panel_head_bytes(m->format) +
+		     (size_t)(step * columns / each) * panel_step_bytes(m->format),
+		.step_bytes = panel_step_bytes(m->format), .step = step, .end = end,
+	};
+
+	if (!expand_of(j, m)) {
+		s.tiles = j->kernels->tile[m->format];
+		s.ahead_bytes = panel_bytes(m->format, j->columns);
+		run_tiles(j, &s, p, sums);
+		return;
+	}
+	if (is_narrow(p) && whole > 0) {
+		s.tiles = j->kernels->narrow[m->operand][m->format];
+		s.end = step + whole * each / columns;
+		run_tiles(j, &s, p, sums);
+		s.w += (size_t)whole * s.step_bytes;
+		s.step = s.end;
+		s.end = end;
+	}
+	if (s.step < end)
+		run_widened(j, m, &s, p, sums);
 }
 
 /* sums is [panel][row of block][PANEL]. */
 static void run_matrix(const struct job *j, const struct matrix *m, const struct piece *p,
 		       float *sums)
 {
-	uint32_t steps = steps_of(m->format, j->columns), block = steps;
+	uint32_t steps = operand_steps(m->operand, j->columns), block = steps;
 
-	if (p->end_tile - p->first_tile > 1)
-		block = MAX(K_BLOCK_BYTES / operand_step_bytes(m->format), 1);
+	if (expand_of(j, m) && !is_narrow(p))
+		block = EXPAND_STEPS;
+	else if (p->end_tile - p->first_tile > 1)
+		block = MAX(K_BLOCK_BYTES / operand_step_bytes(m->operand), 1);
 	for (uint32_t step = 0; step < steps; step += block)
 		for (uint32_t i = 0; i < p->panels; i++)
 			run_panel(j, m, p, i, step, MIN(steps, step + block),
 				  sums + (size_t)i * BLOCK_ROWS * PANEL);
+}
+
+/* What multiplies the sums of a panel: PANEL_I8's scales are the panel's head. */
+static const float *scales_of(const struct matrix *m, uint32_t panel)
+{
+	return panel_head_bytes(m->format) > 0 ? (const float *)panel_of(m, panel) : NULL;
 }
 
 static void finish_piece(const struct job *j, const struct matrix *m, const struct linear_out *o,
@@ -104,6 +181,8 @@ static void finish_piece(const struct job *j, const struct matrix *m, const stru
 		struct finish f = {
 			.sums = sums + (size_t)i * BLOCK_ROWS * PANEL,
 			.up_sums = up_sums ? up_sums + (size_t)i * BLOCK_ROWS * PANEL : NULL,
+			.scales = scales_of(m, p->first_panel + i),
+			.up_scales = j->up ? scales_of(j->up, p->first_panel + i) : NULL,
 			.bias = m->bias ? m->bias + n : NULL,
 			.up_bias = j->up && j->up->bias ? j->up->bias + n : NULL,
 			.rows = p->end_row - p->first_row,
@@ -189,8 +268,9 @@ static void run_job(struct job *j, struct team *t)
 	for (uint32_t i = 0; i < j->count; i++) {
 		const struct matrix *m = j->matrices[i];
 
-		assert(m->columns == j->columns);
-		assert(step_elements(m->format) == step_elements(j->matrices[0]->format));
+		assert(m->columns == j->columns && m->operand == j->matrices[0]->operand);
+		assert(expand_of(j, m) || panel_step_columns(m->format) ==
+						  operand_step_columns(m->operand));
 		j->panels += panels_of(m);
 		bytes += matrix_bytes(m->format, m->rows, m->columns) * (j->up ? 2 : 1);
 	}
@@ -228,6 +308,6 @@ void linear_gated(const struct kernels *k, struct team *t, const struct matrix *
 	};
 
 	assert(gate->rows == up->rows && gate->columns == up->columns);
-	assert(step_elements(gate->format) == step_elements(up->format));
+	assert(gate->operand == up->operand);
 	run_job(&j, t);
 }

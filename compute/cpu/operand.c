@@ -3,7 +3,7 @@
 
 struct prepare {
 	const struct kernels *kernels;
-	enum panel_format format;
+	enum operand_format format;
 	const float *x;
 	uint32_t rows, columns;
 	uint8_t *operand;
@@ -15,9 +15,9 @@ enum {
 					 * nearest cache; whole groups */
 };
 
-uint64_t operand_bytes(enum panel_format f, uint32_t rows, uint32_t columns)
+uint64_t operand_bytes(enum operand_format o, uint32_t rows, uint32_t columns)
 {
-	return (uint64_t)rows * steps_of(f, columns) * operand_step_bytes(f);
+	return (uint64_t)rows * operand_steps(o, columns) * operand_step_bytes(o);
 }
 
 static void put_f32(const float *x, uint32_t columns, uint32_t r, uint32_t rows, float *tile)
@@ -29,9 +29,9 @@ static void put_f32(const float *x, uint32_t columns, uint32_t r, uint32_t rows,
 static void put_row(const struct prepare *p, const float *x, uint32_t columns, uint32_t r,
 		    uint32_t rows, uint8_t *tile)
 {
-	if (p->format == PANEL_F32)
+	if (p->format == OPERAND_F32)
 		put_f32(x, columns, r, rows, (float *)tile);
-	else if (p->format == PANEL_BF16)
+	else if (p->format == OPERAND_BF16)
 		p->kernels->operand_bf16(x, columns, r, rows, (uint16_t *)tile);
 	else
 		p->kernels->operand_int8(x, columns, r, rows, tile);
@@ -53,12 +53,12 @@ static void prepare_tile(void *ctx, uint32_t index, uint32_t worker)
 	}
 }
 
-void operand_prepare(const struct kernels *k, struct team *t, enum panel_format f,
+void operand_prepare(const struct kernels *k, struct team *t, enum operand_format o,
 		     const float *x, uint32_t rows, uint32_t columns, void *operand)
 {
-	struct prepare p = { k, f, x, rows, columns, operand };
+	struct prepare p = { k, o, x, rows, columns, operand };
 
-	assert(f < PANEL_FORMATS);
+	assert(o < OPERAND_FORMATS);
 	if (rows <= ALONE_ROWS)
 		for (uint32_t i = 0; rows && i < row_tiles(rows); i++)
 			prepare_tile(&p, i, 0);

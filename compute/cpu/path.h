@@ -20,6 +20,7 @@
 enum {
 	LANES = 16,
 	TILE_ROWS = 12,
+	NARROW_ROWS = 3,                /* so few are not worth widening panels for */
 	STEP_KEYS = 64,                 /* keys of a softmax step */
 };
 
@@ -56,9 +57,14 @@ struct tile {
 };
 typedef void tile_fn(const struct tile *t);
 
+/* Panel steps as an operand's own wide ones, each of WIDE_STEP_BYTES. */
+enum { WIDE_STEP_BYTES = PANEL * 4 };
+typedef void expand_fn(const uint8_t *w, uint32_t steps, void *out);
+
 /* The end of a linear: rows x n numbers leave the sums of one panel. */
 struct finish {
 	const float *sums, *up_sums;    /* rows x PANEL; up_sums: gated, else NULL */
+	const float *scales, *up_scales;        /* PANEL that multiply them, or NULL */
 	const float *bias, *up_bias;    /* n of each, or NULL */
 	uint32_t rows, n;               /* n <= PANEL */
 	float *out;
@@ -84,8 +90,12 @@ struct softmax_row {
 
 struct kernels {
 	const char *name;
-	/* Interleaved operands, by rows - 1. */
+	/* Interleaved operands, by rows - 1; formats that some operand owns. */
 	tile_fn *const *tile[PANEL_FORMATS];
+	/* The rest; NULL where a format is the operand's own, or not for it. */
+	expand_fn *const *expand[OPERAND_FORMATS];
+	/* The same formats, by rows - 1 below NARROW_ROWS; whole panel steps. */
+	tile_fn *const *const *narrow[OPERAND_FORMATS];
 	/* Operand of row-major STEP_KEYS f32 or bf16 weights: attention's values. */
 	tile_fn *const *values_f32, *const *values_bf16;
 	/* Fills row r of an operand tile of R rows; x has `columns` numbers. */
@@ -119,18 +129,39 @@ static inline uint32_t row_tile_first(uint32_t rows, uint32_t i)
 	return i * (rows / tiles) + MIN(i, more);
 }
 
-static inline uint32_t step_elements(enum panel_format f)
+/* Columns of a step, of a panel and of an operand. */
+static inline uint32_t panel_step_columns(enum panel_format f)
 {
-	return f == PANEL_F32 ? 1 : f == PANEL_BF16 ? 2 : GROUP;
+	return f == PANEL_F32 || f == PANEL_F16 ? 1 : f == PANEL_BF16 ? 2 : GROUP;
 }
 
-static inline uint32_t steps_of(enum panel_format f, uint32_t columns)
+static inline uint32_t operand_step_columns(enum operand_format o)
 {
-	return (columns + step_elements(f) - 1) / step_elements(f);
+	return o == OPERAND_F32 ? 1 : o == OPERAND_BF16 ? 2 : GROUP;
 }
 
-/* Of one step of a panel, and of one row of one step of an operand. */
+static inline uint32_t panel_steps(enum panel_format f, uint32_t columns)
+{
+	return (columns + panel_step_columns(f) - 1) / panel_step_columns(f);
+}
+
+static inline uint32_t operand_steps(enum operand_format o, uint32_t columns)
+{
+	return (columns + operand_step_columns(o) - 1) / operand_step_columns(o);
+}
+
+/* A panel is a head (PANEL_I8's scales, else nothing) and steps. */
+uint32_t panel_head_bytes(enum panel_format f);
 uint32_t panel_step_bytes(enum panel_format f);
-uint32_t operand_step_bytes(enum panel_format f);
+static inline uint64_t panel_bytes(enum panel_format f, uint32_t columns)
+{
+	return panel_head_bytes(f) + (uint64_t)panel_steps(f, columns) * panel_step_bytes(f);
+}
+
+/* Of one row of one step. */
+static inline uint32_t operand_step_bytes(enum operand_format o)
+{
+	return o == OPERAND_INT8 ? OPERAND_GROUP_BYTES : 4;
+}
 
 #endif

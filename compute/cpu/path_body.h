@@ -8,6 +8,8 @@
 #ifndef PETALS_COMPUTE_CPU_PATH_BODY_H
 #define PETALS_COMPUTE_CPU_PATH_BODY_H
 
+#include "compute/cpu/expand_body.h"
+#include "compute/cpu/narrow_body.h"
 #include "compute/cpu/pointwise_body.h"
 #include "compute/cpu/tile_body.h"
 
@@ -20,6 +22,17 @@
 			[PANEL_Q8] = tiles_q8,           \
 			[PANEL_Q4_0] = tiles_q4_0,       \
 			[PANEL_Q4_1] = tiles_q4_1,       \
+			[PANEL_I8] = tiles_i8,           \
+		},                                       \
+		.expand = {                              \
+			[OPERAND_F32] = expand_f32,      \
+			[OPERAND_BF16] = expand_bf16,    \
+			[OPERAND_INT8] = expand_int8,    \
+		},                                       \
+		.narrow = {                              \
+			[OPERAND_F32] = narrow_f32,      \
+			[OPERAND_BF16] = narrow_bf16,    \
+			[OPERAND_INT8] = narrow_int8,    \
 		},                                       \
 		.values_f32 = values_f32,                \
 		.values_bf16 = values_bf16,              \

@@ -97,11 +97,15 @@ static void finish_rows(const struct finish *f)
 			uint32_t n = MIN(f->n - i, LANES);
 			lanes x = l_load(f->sums + r * PANEL + i);
 
+			if (f->scales)
+				x = l_mul(x, l_load(f->scales + i));
 			if (f->bias)
 				x = l_add(x, l_load_n(f->bias + i, n));
 			if (f->up_sums) {
 				lanes up = l_load(f->up_sums + r * PANEL + i);
 
+				if (f->up_scales)
+					up = l_mul(up, l_load(f->up_scales + i));
 				if (f->up_bias)
 					up = l_add(up, l_load_n(f->up_bias + i, n));
 				x = l_mul(l_gate(x, f->gate), up);

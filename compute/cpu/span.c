@@ -3,7 +3,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "compute/cpu/angle.h"
@@ -12,7 +11,7 @@
 #include "compute/cpu/weights.h"
 #include "dataplane/base/memory.h"
 
-enum { ALIGNMENT = 64, KIND_BYTES = 32, ROWS_EACH = 16, KV_TILE_TOKENS = 16 };
+enum { ALIGNMENT = 64, ROWS_EACH = 16, KV_TILE_TOKENS = 16 };
 
 struct span {
 	struct device *device;
@@ -73,7 +72,8 @@ static int open_weights(struct span *s, const struct span_options *o, enum compu
 	if (rc < 0)
 		return rc;
 	for (uint32_t b = 0; b < blocks; b++) {
-		block_want(s->weights, o->model, mode, o->first + b, &s->blocks[b]);
+		block_want(s->weights, o->model, mode, s->device->weights, o->first + b,
+			   &s->blocks[b]);
 		s->info.step_bytes += block_step_bytes(&s->blocks[b]);
 	}
 	s->info.weight_bytes = weights_bytes(s->weights);
@@ -177,8 +177,6 @@ static void set_info(struct span *s, const struct span_options *o, enum compute_
 	s->info.end = o->end;
 	s->info.hidden = model_config(o->model)->hidden;
 	s->info.compute = compute_mode_name(mode);
-	snprintf(s->kind, sizeof(s->kind), "cpu/%s/%s", s->info.compute,
-		 row_encoding_name(o->round));
 	s->info.kind = s->kind;
 	s->rows_max = o->rows_max;
 	s->entries_max = o->entries_max;
@@ -205,7 +203,9 @@ int cpu_span_open(struct span **out, struct device *d, const struct span_options
 		return error_set(e, -ENOMEM, "out of memory for a span");
 	s->device = d;
 	set_info(s, o, mode);
-	rc = block_shape_init(&s->shape, c, mode, o->page_tokens, o->round, e);
+	rc = device_kind(d, o, s->kind, e);
+	if (rc == 0)
+		rc = block_shape_init(&s->shape, c, mode, o->page_tokens, o->round, e);
 	if (rc == 0)
 		rc = open_positions(s, c, e);
 	if (rc == 0)

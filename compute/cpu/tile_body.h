@@ -18,20 +18,21 @@
  */
 #define FLOAT_PART(name, number, multiply_add)                                         \
 	LANES_FN void name(const struct tile *t, const uint32_t row0, const uint32_t rows, \
-			   const uint32_t v0, const size_t x_row, const size_t x_step)  \
+			   const uint32_t v0, const uint32_t vectors, const size_t x_row, \
+			   const size_t x_step)                                         \
 	{                                                                               \
 		const number *x = (const number *)t->x + row0 * x_row;                  \
-		const uint8_t *w[TILE_VECTORS];                                         \
+		const uint8_t *w[2];                                                    \
 		const size_t stride = t->sums_stride, w_bytes = t->w_bytes;             \
 		const size_t ahead = row0 + v0 ? 0 : t->ahead_bytes;                    \
 		const bool first = t->first;                                            \
 		float *sums = t->sums + row0 * stride + v0 * LANES;                     \
-		lanes acc[TILE_SUB_ROWS][TILE_VECTORS];                                 \
+		lanes acc[TILE_SUB_ROWS][2];                                            \
 									       \
-		UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)                    \
+		UNROLLED for (uint32_t v = 0; v < vectors; v++)                         \
 			w[v] = t->w[v0 + v];                                            \
 		UNROLLED for (uint32_t r = 0; r < rows; r++)                            \
-			UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)            \
+			UNROLLED for (uint32_t v = 0; v < vectors; v++)                 \
 				acc[r][v] = first ? l_set(0) :                          \
 					l_load(sums + r * stride + v * LANES);          \
 		for (uint32_t s = t->steps; s; s--, x += x_step) {                      \
@@ -40,13 +41,13 @@
 				__builtin_prefetch(w[0] + ahead + 64, 0, 2);            \
 			}                                                               \
 			UNROLLED for (uint32_t r = 0; r < rows; r++)                    \
-				UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)    \
+				UNROLLED for (uint32_t v = 0; v < vectors; v++)         \
 					acc[r][v] = multiply_add(acc[r][v], w[v], x[r * x_row]); \
-			UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)            \
+			UNROLLED for (uint32_t v = 0; v < vectors; v++)                 \
 				w[v] += w_bytes;                                        \
 		}                                                                       \
 		UNROLLED for (uint32_t r = 0; r < rows; r++)                            \
-			UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)            \
+			UNROLLED for (uint32_t v = 0; v < vectors; v++)                 \
 				l_store(sums + r * stride + v * LANES, acc[r][v]);      \
 	}
 
@@ -63,29 +64,20 @@ LANES_FN lanes multiply_add_bf16(lanes acc, const uint8_t *w, int32_t pair)
 FLOAT_PART(part_f32, float, multiply_add_f32)
 FLOAT_PART(part_bf16, int32_t, multiply_add_bf16)
 
-LANES_FN uint32_t group_weights_at(enum panel_format f)
-{
-	return (f == PANEL_Q4_1 ? 4 : 2) * PANEL;       /* behind d and m */
-}
-
-LANES_FN uint32_t group_bytes(enum panel_format f)
-{
-	return group_weights_at(f) + PANEL * GROUP / (f == PANEL_Q8 ? 1 : 2);
-}
-
 /* Adds the integer dot products of one group. */
 LANES_FN void group_dots(lanes_i dots[TILE_SUB_ROWS][TILE_VECTORS], enum panel_format f,
 			 const uint8_t *w, const uint32_t rows, const int8_t *q,
 			 const uint32_t tile_rows)
 {
-	const uint32_t chunks = f == PANEL_Q8 ? 8 : 4;
+	const bool bytes = has_bytes(f);
+	const uint32_t chunks = bytes ? 8 : 4;
 
 	UNROLLED for (uint32_t c = 0; c < chunks; c++) {
 		lanes_i low[TILE_VECTORS], high[TILE_VECTORS];
 
 		UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++) {
 			low[v] = li_load(w + (c * 2 + v) * 64);
-			if (f == PANEL_Q8)
+			if (bytes)
 				continue;
 			high[v] = li_high_nibbles(low[v]);
 			low[v] = li_low_nibbles(low[v]);
@@ -94,12 +86,12 @@ LANES_FN void group_dots(lanes_i dots[TILE_SUB_ROWS][TILE_VECTORS], enum panel_f
 			int32_t four;
 			lanes_i x;
 
-			memcpy(&four, q + ((f == PANEL_Q8 ? c : 2 * c) * tile_rows + r) * 4, 4);
+			memcpy(&four, q + ((bytes ? c : 2 * c) * tile_rows + r) * 4, 4);
 			x = li_set(four);
 			UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)
-				dots[r][v] = f == PANEL_Q8 ? li_dot_q8(dots[r][v], low[v], x) :
-							     li_dot_q4(dots[r][v], low[v], x);
-			if (f == PANEL_Q8)
+				dots[r][v] = bytes ? li_dot_q8(dots[r][v], low[v], x) :
+						     li_dot_q4(dots[r][v], low[v], x);
+			if (bytes)
 				continue;
 			memcpy(&four, q + ((2 * c + 1) * tile_rows + r) * 4, 4);
 			x = li_set(four);
@@ -123,16 +115,17 @@ LANES_FN void group_part(enum panel_format f, const uint8_t *w, const uint8_t *x
 
 	UNROLLED for (uint32_t r = 0; r < rows; r++)
 		UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)
-			dots[r][v] = f == PANEL_Q8 ? li_start_q8(sum[r]) :
+			dots[r][v] = has_bytes(f) ? li_start_q8(sum[r]) :
 				     f == PANEL_Q4_0 ? li_set(sum[r]) : li_set(0);
 	group_dots(dots, f, w + group_weights_at(f) + v0 * 64, rows, q, tile_rows);
 	UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++) {
-		lanes d = l_load_f16(w + (v0 + v) * 2 * LANES);
+		lanes d = f == PANEL_I8 ? l_set(1) : l_load_f16(w + (v0 + v) * 2 * LANES);
 		lanes m = f == PANEL_Q4_1 ? l_load_f16(w + 2 * PANEL + (v0 + v) * 2 * LANES) : d;
 
 		UNROLLED for (uint32_t r = 0; r < rows; r++) {
 			float *to = sums + (row0 + r) * sums_stride + (v0 + v) * LANES;
-			lanes acc = l_fma(l_of_int(dots[r][v]), l_mul(d, l_set(da[r])), l_load(to));
+			lanes by = f == PANEL_I8 ? l_set(da[r]) : l_mul(d, l_set(da[r]));
+			lanes acc = l_fma(l_of_int(dots[r][v]), by, l_load(to));
 
 			if (f == PANEL_Q4_1)
 				acc = l_fma(m, l_set(das[r]), acc);
@@ -166,16 +159,19 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 	}
 }
 
+/* Few rows take both vectors at once: their sums would wait for each other else. */
 #define FLOAT_TILE(name, part, rows, x_row, x_step)                                     \
 	static void name(const struct tile *t)                                          \
 	{                                                                               \
 		const uint32_t left = (rows) % TILE_SUB_ROWS, whole = (rows) - left;    \
+		const uint32_t vectors = 2 * (rows) <= TILE_SUB_ROWS * TILE_VECTORS ?   \
+						 2 : TILE_VECTORS;                      \
 											\
-		for (uint32_t v = 0; v < 2; v += TILE_VECTORS) {                        \
+		for (uint32_t v = 0; v < 2; v += vectors) {                             \
 			for (uint32_t r = 0; r < whole; r += TILE_SUB_ROWS)             \
-				part(t, r, TILE_SUB_ROWS, v, x_row, x_step);            \
+				part(t, r, TILE_SUB_ROWS, v, vectors, x_row, x_step);   \
 			if (left)                                                       \
-				part(t, whole, left, v, x_row, x_step);                 \
+				part(t, whole, left, v, vectors, x_row, x_step);        \
 		}                                                                       \
 	}
 
@@ -187,6 +183,7 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 	FLOAT_TILE(values_f32_##R, part_f32, R, STEP_KEYS, 1)                           \
 	FLOAT_TILE(values_bf16_##R, part_bf16, R, STEP_KEYS / 2, 1)                     \
 	static void tile_q8_##R(const struct tile *t) { tile_groups(t, PANEL_Q8, R); }  \
+	static void tile_i8_##R(const struct tile *t) { tile_groups(t, PANEL_I8, R); }  \
 	static void tile_q4_0_##R(const struct tile *t) { tile_groups(t, PANEL_Q4_0, R); } \
 	static void tile_q4_1_##R(const struct tile *t) { tile_groups(t, PANEL_Q4_1, R); }
 ALL_ROWS(TILES_OF)
@@ -194,6 +191,7 @@ ALL_ROWS(TILES_OF)
 #define ROW_OF_tile_f32(R) tile_f32_##R,
 #define ROW_OF_tile_bf16(R) tile_bf16_##R,
 #define ROW_OF_tile_q8(R) tile_q8_##R,
+#define ROW_OF_tile_i8(R) tile_i8_##R,
 #define ROW_OF_tile_q4_0(R) tile_q4_0_##R,
 #define ROW_OF_tile_q4_1(R) tile_q4_1_##R,
 #define ROW_OF_values_f32(R) values_f32_##R,
@@ -202,6 +200,7 @@ ALL_ROWS(TILES_OF)
 static tile_fn *const tiles_f32[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_f32) };
 static tile_fn *const tiles_bf16[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_bf16) };
 static tile_fn *const tiles_q8[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_q8) };
+static tile_fn *const tiles_i8[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_i8) };
 static tile_fn *const tiles_q4_0[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_q4_0) };
 static tile_fn *const tiles_q4_1[TILE_ROWS] = { ALL_ROWS(ROW_OF_tile_q4_1) };
 static tile_fn *const values_f32[TILE_ROWS] = { ALL_ROWS(ROW_OF_values_f32) };

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "compute/cpu/path.h"
+#include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
 
 enum {
@@ -65,11 +67,32 @@ uint64_t weights_bytes(const struct weights *w)
 	return w->bytes;
 }
 
-enum panel_format weights_format(enum compute_mode mode, enum dtype d)
+/* The layout that holds a dtype as it is; `fast` makes every float bf16. */
+static enum panel_format kept(enum dtype d, bool fast)
 {
-	if (mode == COMPUTE_F32)
-		return PANEL_F32;
-	return mode == COMPUTE_BF16 ? PANEL_BF16 : panel_format_fast(d);
+	static const enum panel_format formats[DTYPE_COUNT] = {
+		[DTYPE_F32] = PANEL_F32,   [DTYPE_F16] = PANEL_F16,   [DTYPE_BF16] = PANEL_BF16,
+		[DTYPE_Q8_0] = PANEL_Q8,   [DTYPE_Q4_0] = PANEL_Q4_0, [DTYPE_Q4_1] = PANEL_Q4_1,
+	};
+
+	assert(d < DTYPE_COUNT);
+	return fast && !dtype_is_quantised(d) ? PANEL_BF16 : formats[d];
+}
+
+struct matrix_kind weights_kind(enum compute_mode mode, enum weight_format f, enum dtype d)
+{
+	static const enum panel_format formats[WEIGHT_FORMATS] = {
+		[WEIGHTS_BF16] = PANEL_BF16, [WEIGHTS_INT8] = PANEL_I8, [WEIGHTS_INT4] = PANEL_Q4_0,
+	};
+	struct matrix_kind kind = { .operand = OPERAND_F32 };
+
+	assert(mode != COMPUTE_AUTO && f < WEIGHT_FORMATS);
+	kind.format = f == WEIGHTS_KEEP ? kept(d, mode != COMPUTE_F32) : formats[f];
+	if (mode == COMPUTE_BF16 || (mode == COMPUTE_INT8 && kind.format == PANEL_BF16))
+		kind.operand = OPERAND_BF16;
+	else if (mode == COMPUTE_INT8)
+		kind.operand = OPERAND_INT8;
+	return kind;
 }
 
 static struct item *want(struct weights *w, enum item_kind kind, enum role role, uint32_t block)
@@ -92,17 +115,17 @@ static void place(struct weights *w, struct item *item, uint64_t bytes)
 }
 
 void weights_want_matrix(struct weights *w, enum role role, uint32_t block,
-			 enum panel_format format, struct matrix *out)
+			 struct matrix_kind kind, struct matrix *out)
 {
 	struct item *item = want(w, ITEM_MATRIX, role, block);
 
-	*out = (struct matrix){ .format = format };
+	*out = (struct matrix){ .format = kind.format, .operand = kind.operand };
 	if (!item)
 		return;
 	out->rows = item->weight.rows;
 	out->columns = item->weight.columns;
 	item->matrix = out;
-	place(w, item, matrix_bytes(format, out->rows, out->columns));
+	place(w, item, matrix_bytes(kind.format, out->rows, out->columns));
 }
 
 void weights_want_vector(struct weights *w, enum role role, uint32_t block, uint32_t padded,
@@ -136,18 +159,20 @@ struct load {
 	const struct item *item;
 	uint8_t *to;
 	uint32_t each;                  /* panels or rows of a task */
+	_Atomic uint64_t not_finite;
 };
 
 static void load_task(void *ctx, uint32_t index, uint32_t worker)
 {
-	const struct load *l = ctx;
+	struct load *l = ctx;
 	const struct item *item = l->item;
 	const struct matrix *m = item->matrix;
 	uint32_t first = index * l->each, end = first + l->each;
 
 	if (item->kind == ITEM_MATRIX) {
-		matrix_pack(m->format, &item->weight, first,
-			    MIN(end, (m->rows + PANEL - 1) / PANEL), l->to);
+		atomic_fetch_add(&l->not_finite,
+				 matrix_pack(m->format, &item->weight, first,
+					     MIN(end, (m->rows + PANEL - 1) / PANEL), l->to));
 		return;
 	}
 	for (uint32_t r = first; r < MIN(end, item->weight.rows); r++) {
@@ -165,7 +190,7 @@ static void load_task(void *ctx, uint32_t index, uint32_t worker)
 static void load_item(struct weights *w, struct item *item, struct team *t)
 {
 	uint32_t parts = item->weight.rows;
-	struct load l = { item, (uint8_t *)w->region.base + item->offset, 1 };
+	struct load l = { item, (uint8_t *)w->region.base + item->offset, 1, 0 };
 
 	if (item->kind == ITEM_MATRIX)
 		parts = (parts + PANEL - 1) / PANEL;
@@ -174,6 +199,10 @@ static void load_item(struct weights *w, struct item *item, struct team *t)
 		load_task(&l, 0, 0);
 	else
 		team_run(t, (parts + l.each - 1) / l.each, load_task, &l);
+	if (l.not_finite > 0)
+		log_warn("weights", "%s of %s: %" PRIu64 " weights are NaN or infinite and were "
+			 "taken as 0 or the largest beside them", item->weight.name,
+			 model_path(w->model), l.not_finite);
 	if (item->kind == ITEM_MATRIX)
 		item->matrix->panels = l.to;
 	else if (item->kind == ITEM_VECTOR)
@@ -213,18 +242,19 @@ void table_row(const struct table *t, uint32_t r, float *out)
 	dtype_widen(t->dtype, t->data + r * dtype_row_bytes(t->dtype, t->columns), t->columns, out);
 }
 
-/* One group of one of the quantised formats, as kernels.h draws them. */
-static void group_row(enum panel_format f, const uint8_t *group, uint32_t lane, float *out)
+/* One group of one of the quantised formats, as kernels.h draws them; scale is PANEL_I8's. */
+static void group_row(enum panel_format f, const uint8_t *group, uint32_t lane, float scale,
+		      float *out)
 {
 	const uint16_t *scales = (const uint16_t *)group;
-	float d = f32_of_f16(scales[lane]);
+	float d = f == PANEL_I8 ? scale : f32_of_f16(scales[lane]);
 	float m = f == PANEL_Q4_1 ? f32_of_f16(scales[PANEL + lane]) : 0;
-	const uint8_t *q = group + (f == PANEL_Q4_1 ? 2 : 1) * PANEL * sizeof(uint16_t);
+	const uint8_t *q = group + (f == PANEL_I8 ? 0 : f == PANEL_Q4_1 ? 4 : 2) * PANEL;
 
 	for (uint32_t k = 0; k < GROUP; k++) {
 		uint8_t byte;
 
-		if (f == PANEL_Q8) {
+		if (f == PANEL_Q8 || f == PANEL_I8) {
 			out[k] = d * (float)(q[(k / 4 * PANEL + lane) * 4 + k % 4] - 128);
 			continue;
 		}
@@ -234,31 +264,38 @@ static void group_row(enum panel_format f, const uint8_t *group, uint32_t lane, 
 	}
 }
 
+static void float_row(const struct matrix *m, const uint8_t *panel, uint32_t lane, float *out)
+{
+	const float *f32 = (const float *)panel;
+	const uint16_t *f16 = (const uint16_t *)panel;
+
+	for (uint32_t k = 0; k < m->columns; k++) {
+		if (m->format == PANEL_F32)
+			out[k] = f32[(size_t)k * PANEL + lane];
+		else if (m->format == PANEL_F16)
+			out[k] = f32_of_f16(f16[(size_t)k * PANEL + lane]);
+		else
+			out[k] = f32_of_bf16(f16[((size_t)(k / 2) * PANEL + lane) * 2 + k % 2]);
+	}
+}
+
 void matrix_row(const struct matrix *m, uint32_t r, float *out)
 {
-	uint64_t panel_bytes = (uint64_t)steps_of(m->format, m->columns) *
-			       panel_step_bytes(m->format);
-	const uint8_t *panel = (const uint8_t *)m->panels + r / PANEL * panel_bytes;
-	uint32_t lane = r % PANEL;
+	const uint8_t *panel = (const uint8_t *)m->panels +
+			       r / PANEL * panel_bytes(m->format, m->columns);
+	const float *scales = (const float *)panel;
+	uint32_t lane = r % PANEL, head = panel_head_bytes(m->format);
 
 	assert(r < m->rows);
-	if (m->format == PANEL_F32) {
-		for (uint32_t k = 0; k < m->columns; k++)
-			out[k] = ((const float *)panel)[(size_t)k * PANEL + lane];
-		return;
-	}
-	if (m->format == PANEL_BF16) {
-		const uint16_t *pairs = (const uint16_t *)panel;
-
-		for (uint32_t k = 0; k < m->columns; k++)
-			out[k] = f32_of_bf16(pairs[((size_t)(k / 2) * PANEL + lane) * 2 + k % 2]);
+	if (panel_step_columns(m->format) < GROUP) {
+		float_row(m, panel, lane, out);
 		return;
 	}
 	for (uint32_t k = 0; k < m->columns; k += GROUP) {
 		float widened[GROUP];
 
-		group_row(m->format, panel + (size_t)k / GROUP * panel_step_bytes(m->format), lane,
-			  widened);
+		group_row(m->format, panel + head + (size_t)k / GROUP * panel_step_bytes(m->format),
+			  lane, head ? scales[lane] : 0, widened);
 		memcpy(out + k, widened, MIN(m->columns - k, GROUP) * sizeof(float));
 	}
 }

@@ -28,16 +28,21 @@ int weights_open(struct weights **out, const struct model *m, uint32_t items_max
 		 struct error *e);
 void weights_close(struct weights *w);                  /* NULL is fine */
 
-/* What a matrix becomes in a compute mode. */
-enum panel_format weights_format(enum compute_mode mode, enum dtype d);
+/* What a matrix of a dtype becomes: how it is laid out, and what multiplies it. */
+struct matrix_kind {
+	enum panel_format format;
+	enum operand_format operand;
+};
+struct matrix_kind weights_kind(enum compute_mode mode, enum weight_format f, enum dtype d);
 
 /* The next two leave NULL in *out->panels or *out when the model has no such tensor. */
 void weights_want_matrix(struct weights *w, enum role role, uint32_t block,
-			 enum panel_format format, struct matrix *out);
+			 struct matrix_kind kind, struct matrix *out);
 void weights_want_vector(struct weights *w, enum role role, uint32_t block, uint32_t padded,
 			 const float **out);
 void weights_want_table(struct weights *w, enum role role, struct table *out);
 
+/* Weights that quantising found absurd are told to the log, with the tensor's name. */
 int weights_load(struct weights *w, struct team *t, struct load_progress progress,
 		 struct error *e);
 uint64_t weights_bytes(const struct weights *w);

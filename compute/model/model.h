@@ -68,5 +68,11 @@ void weight_row(const struct weight *w, uint32_t r, float *out);
  * order is WEIGHT_TRANSPOSED.
  */
 const void *weight_row_raw(const struct weight *w, uint32_t r);
+/* Columns [column, column + columns) of rows [row, row + rows) of a matrix, widened, to
+ * out[r * stride + c]; at most 32 rows, and whole groups but for a row's end.  Cheap in any order.
+ */
+enum { WEIGHT_PART_ROWS = 32 };
+void weight_part(const struct weight *w, uint32_t row, uint32_t rows, uint32_t column,
+		 uint32_t columns, float *out, size_t stride);
 
 #endif

@@ -52,3 +52,29 @@ void weight_row(const struct weight *w, uint32_t r, float *out)
 	else
 		dtype_widen(w->dtype, weight_row_raw(w, r), w->columns, out);
 }
+
+void weight_part(const struct weight *w, uint32_t row, uint32_t rows, uint32_t column,
+		 uint32_t columns, float *out, size_t stride)
+{
+	uint32_t bytes = dtypes[w->dtype].group_bytes;
+	float side_by_side[WEIGHT_PART_ROWS];
+
+	assert(row + rows <= w->rows && column + columns <= w->columns);
+	if (!is_scattered(w)) {
+		for (uint32_t r = 0; r < rows; r++)
+			dtype_widen(w->dtype,
+				    (const uint8_t *)weight_row_raw(w, row + r) +
+					    dtype_row_bytes(w->dtype, column),
+				    columns, out + r * stride);
+		return;
+	}
+	/* Neighbouring rows are stored side by side. */
+	assert(w->order == WEIGHT_TRANSPOSED && rows <= WEIGHT_PART_ROWS);
+	for (uint32_t c = 0; c < columns; c++) {
+		uint64_t at = ((uint64_t)column + c) * w->stored_columns + w->row0 + row;
+
+		dtype_widen(w->dtype, w->data + at * bytes, rows, side_by_side);
+		for (uint32_t r = 0; r < rows; r++)
+			out[r * stride + c] = side_by_side[r];
+	}
+}

@@ -154,7 +154,8 @@ TEST(golden__reference_gives_what_transformers_gives)
 			float *states = mem_calloc(rows * (g.blocks + 1), g.hidden * sizeof(float));
 			float *logits = mem_calloc(rows, g.vocabulary * sizeof(float));
 
-			CHECK_OK(reference_run(m, p->ids, p->count, ROW_F32, states, logits, &e),
+			CHECK_OK(reference_run(m, WEIGHTS_KEEP, p->ids, p->count, ROW_F32, states,
+					       logits, &e),
 				 &e);
 			for (uint32_t b = 0; b <= g.blocks; b++)
 				check_states(&w, b, states + b * rows * g.hidden, p->count);

@@ -68,7 +68,7 @@ TEST(backend_cpu__lists_itself)
 /* Goal: an absurd number of threads is refused; a failed allocation unwinds. */
 TEST(device_open__refuses_and_unwinds)
 {
-	struct device_options o = { 0, 5000, COMPUTE_AUTO };
+	struct device_options o = { .threads = 5000 };
 	struct error e = { 0 };
 	struct device *d;
 

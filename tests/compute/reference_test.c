@@ -31,8 +31,8 @@ TEST(reference_run__rounds_after_every_block)
 	uint32_t tokens[TOKENS] = { 1, 2, 3, 4, 5, 6 }, differ = 0;
 	size_t entered = (size_t)TOKENS * c->hidden;
 
-	CHECK_EQ(reference_run(m, tokens, TOKENS, ROW_F32, exact, NULL, NULL), 0);
-	CHECK_EQ(reference_run(m, tokens, TOKENS, ROW_BF16, rounded, NULL, NULL), 0);
+	CHECK_EQ(reference_run(m, WEIGHTS_KEEP, tokens, TOKENS, ROW_F32, exact, NULL, NULL), 0);
+	CHECK_EQ(reference_run(m, WEIGHTS_KEEP, tokens, TOKENS, ROW_BF16, rounded, NULL, NULL), 0);
 	CHECK_BYTES(exact, rounded, entered * sizeof(float));
 	for (size_t i = entered; i < count; i++) {
 		CHECK_EQ(f32_bits(rounded[i]) & 0xffff, 0);
@@ -51,10 +51,11 @@ TEST(reference_run__refuses)
 	uint32_t most = model_config(m)->positions, *tokens = mem_calloc(most + 1, sizeof(*tokens));
 	struct error e = { 0 };
 
-	CHECK_EQ(reference_run(m, tokens, most + 1, ROW_F32, NULL, NULL, &e), -EINVAL);
+	CHECK_EQ(reference_run(m, WEIGHTS_KEEP, tokens, most + 1, ROW_F32, NULL, NULL, &e),
+		 -EINVAL);
 	CHECK(strstr(e.text, "positions") != NULL);
 	tokens[1] = model_config(m)->vocabulary;
-	CHECK_EQ(reference_run(m, tokens, 2, ROW_F32, NULL, NULL, &e), -EINVAL);
+	CHECK_EQ(reference_run(m, WEIGHTS_KEEP, tokens, 2, ROW_F32, NULL, NULL, &e), -EINVAL);
 	CHECK(strstr(e.text, "vocabulary") != NULL);
 	mem_free(tokens);
 	model_close(m);
@@ -72,7 +73,7 @@ TEST(reference_run__unwinds_every_failure)
 		int rc;
 
 		fault_arm(nth);
-		rc = reference_run(m, tokens, 2, ROW_F32, NULL, NULL, NULL);
+		rc = reference_run(m, WEIGHTS_KEEP, tokens, 2, ROW_F32, NULL, NULL, NULL);
 		CHECK_EQ(mem_live_blocks(), live);
 		if (!fault_fired())
 			break;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "control/simulation.h"
+#include "control/view.h"
 #include "dataplane/base/log.h"
 #include "tests/support/sim_program.h"
 #include "tests/test.h"
@@ -17,7 +18,7 @@ struct client {
 	struct simulation *swarm;
 	struct sim_program program;
 	uint32_t peer;
-	uint64_t fingerprint;
+	uint64_t identity, other_weights;
 	uint32_t blocks;
 	/* the last of each that came */
 	uint32_t opened, results, refused, leaving;
@@ -78,7 +79,8 @@ static void client_open(struct client *c, uint64_t kv_bytes)
 	CHECK_OK(simulation_open(&c->swarm, &o, &e), &e);
 	CHECK(simulation_settle(c->swarm));
 	CHECK_OK(model_open(&m, o.model, &e), &e);
-	c->fingerprint = model_fingerprint(m);
+	c->identity = view_identity(model_fingerprint(m), "cpu/f32/f32");
+	c->other_weights = view_identity(model_fingerprint(m), "cpu/int4/f32/f32");
 	c->blocks = model_config(m)->blocks;
 	CHECK_EQ(model_config(m)->hidden, HIDDEN);
 	model_close(m);
@@ -101,7 +103,7 @@ static void client_close(struct client *c)
 static struct wire_open open_for(const struct client *c)
 {
 	return (struct wire_open){
-		.fingerprint = le64_of(c->fingerprint), .end = le32_of(c->blocks),
+		.identity = le64_of(c->identity), .end = le32_of(c->blocks),
 		.tokens_max = le32_of(TOKENS_MAX), .next_epoch = le32_of(1), .hops = 1,
 		.encoding = WIRE_F32,
 	};
@@ -167,29 +169,33 @@ TEST(hops__open_is_checked)
 
 	client_open(&c, 2 * MIB);
 	open = open_for(&c);
-	open.fingerprint = le64_of(1);
+	open.identity = le64_of(1);
 	say_open(&c, 1, 1, &open, 0);
 	check_refused(&c, 1, REFUSED_MODEL, "weights");
+	/* The same model, but rows of int4 weights. */
+	open.identity = le64_of(c.other_weights);
+	say_open(&c, 1, 1, &open, 0);
+	check_refused(&c, 2, REFUSED_MODEL, "cpu/f32/f32");
 	open = open_for(&c);
 	open.end = le32_of(c.blocks + 1);
 	say_open(&c, 1, 1, &open, 0);
-	check_refused(&c, 2, REFUSED_MODEL, "blocks [0,6)");
+	check_refused(&c, 3, REFUSED_MODEL, "blocks [0,6)");
 	open = open_for(&c);
 	open.first = open.end;
 	say_open(&c, 1, 1, &open, 0);
-	check_refused(&c, 3, REFUSED_MODEL, "blocks [5,5)");
+	check_refused(&c, 4, REFUSED_MODEL, "blocks [5,5)");
 	open = open_for(&c);
 	open.encoding = WIRE_BF16;
 	say_open(&c, 1, 1, &open, 0);
-	check_refused(&c, 4, REFUSED_MODEL, "bf16");
+	check_refused(&c, 5, REFUSED_MODEL, "bf16");
 	open = open_for(&c);
 	open.tokens_max = le32_of(0);
 	say_open(&c, 1, 1, &open, 0);
-	check_refused(&c, 5, REFUSED_INVALID, "0 tokens");
+	check_refused(&c, 6, REFUSED_INVALID, "0 tokens");
 	open = open_for(&c);
 	memset(open.next, 'x', sizeof(open.next));
 	say_open(&c, 1, 1, &open, 0);
-	check_refused(&c, 6, REFUSED_INVALID, "no end");
+	check_refused(&c, 7, REFUSED_INVALID, "no end");
 	open = open_for(&c);
 	say_open(&c, 1, 1, &open, 0);
 	CHECK_EQ(c.opened, 1);

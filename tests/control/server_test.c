@@ -3,11 +3,12 @@
  */
 #include "control/server.h"
 
+#include "control/directory.h"
 #include "dataplane/base/log.h"
 #include "tests/support/sim_program.h"
 #include "tests/test.h"
 
-/* One server by itself, without a directory unless asked. */
+/* A server, without a directory unless asked. */
 struct host {
 	struct sim_network *network;
 	struct sim_program program;
@@ -36,15 +37,28 @@ static void on_offline(void *ctx)
 	((struct host *)ctx)->offline++;
 }
 
-static void host_open(struct host *h, uint64_t kv_bytes, const struct address *directory)
+struct host_options {
+	const char *address;
+	uint32_t first, end, capacity;
+	uint64_t kv_bytes;
+	enum weight_format weights;
+	const struct address *directory;
+};
+
+static void host_open_as(struct host *h, struct sim_network *network,
+			 const struct host_options *as)
 {
-	const struct device_options device = { .threads = 1, .compute = COMPUTE_F32 };
+	const struct device_options device = {
+		.threads = 1, .compute = COMPUTE_F32, .weights = as->weights,
+	};
 	struct server_options o = {
-		.backend = &backend_cpu, .directory = directory, .lease_ttl_ns = NS_PER_S,
+		.backend = &backend_cpu, .directory = as->directory, .lease_ttl_ns = NS_PER_S,
 		.span = {
-			.first = 1, .end = 3, .page_tokens = 16, .kv_bytes = kv_bytes,
-			.rows_max = 8, .entries_max = 8, .tokens_max = 64, .round = ROW_F32,
+			.first = as->first, .end = as->end, .page_tokens = 16,
+			.kv_bytes = as->kv_bytes, .rows_max = 8, .entries_max = 8,
+			.tokens_max = 64, .round = ROW_F32,
 		},
+		.capacity = as->capacity,
 		.hops = {
 			.round = WIRE_F32, .sessions_max = 8, .works_max = 16,
 			.history_bytes = MIB, .tokens_max = 64, .rows_max = 8,
@@ -56,22 +70,33 @@ static void host_open(struct host *h, uint64_t kv_bytes, const struct address *d
 	struct error e;
 
 	log_configure(LOG_OFF, false);
-	*h = (struct host){ .network = test_network() };
+	*h = (struct host){ .network = network };
 	sim_program_open(&h->program, h->network, ROLE_SERVER, "server");
-	sim_program_listen(&h->program, "sim:9");
+	sim_program_listen(&h->program, as->address);
 	CHECK_OK(model_open(&h->model, test_data("llama-plain"), &e), &e);
 	CHECK_OK(backend_cpu.device_open(&h->device, &device, &e), &e);
 	o.node = h->program.node;
 	o.rpc = h->program.rpc;
 	o.device = h->device;
 	o.span.model = h->model;
-	o.member.id = 1;
-	o.member.address = (struct address){ "sim:9" };
-	snprintf(o.member.name, sizeof(o.member.name), "nine");
+	o.member.id = (uint64_t)h->program.id + 1;
+	CHECK_OK(address_parse(&o.member.address, as->address, &e), &e);
+	snprintf(o.member.name, sizeof(o.member.name), "%s", as->address);
 	CHECK_OK(server_open(&h->server, &o, &e), &e);
 }
 
-static void host_close(struct host *h)
+/* By itself. */
+static void host_open(struct host *h, uint64_t kv_bytes, const struct address *directory)
+{
+	const struct host_options as = {
+		.address = "sim:9", .first = 1, .end = 3, .kv_bytes = kv_bytes,
+		.directory = directory,
+	};
+
+	host_open_as(h, test_network(), &as);
+}
+
+static void host_leave(struct host *h)
 {
 	sim_program_detach(&h->program);
 	server_close(h->server);
@@ -79,6 +104,11 @@ static void host_close(struct host *h)
 	model_close(h->model);
 	rpc_close(h->program.rpc);
 	node_close(h->program.node);
+}
+
+static void host_close(struct host *h)
+{
+	host_leave(h);
 	sim_network_close(h->network);
 }
 
@@ -129,4 +159,46 @@ TEST(server__serves_without_its_directory)
 	run_for(h.network, 3 * NS_PER_S);
 	CHECK_EQ(server_state(h.server), SERVER_OFFLINE);
 	host_close(&h);
+}
+
+/* Goal: who asks the directory what to host is given what its own kind lacks: others' weights
+ * cover nothing for it.
+ */
+TEST(server__is_placed_among_its_own_kind)
+{
+	const struct address at = { "sim:1" };
+	const struct host_options as[] = {
+		{ "sim:11", 0, 2, 0, MIB, WEIGHTS_KEEP, &at },
+		{ "sim:12", 1, 3, 0, MIB, WEIGHTS_INT4, &at },
+		{ "sim:13", 0, 0, 2, MIB, WEIGHTS_KEEP, &at },
+		{ "sim:14", 0, 0, 2, MIB, WEIGHTS_INT4, &at },
+	};
+	static const uint32_t first[] = { 0, 1, 1, 0 };
+	struct directory_options o = {
+		.store = ":memory:", .ttl_ns = NS_PER_S, .grace_ns = NS_PER_S,
+	};
+	struct sim_network *network = test_network();
+	struct host hosts[ARRAY_LENGTH(as)];
+	struct directory *directory;
+	struct sim_program program;
+	struct error e;
+
+	sim_program_open(&program, network, ROLE_DIRECTORY, "directory");
+	o.node = program.node;
+	o.rpc = program.rpc;
+	CHECK_OK(directory_open(&directory, &o, &e), &e);
+	sim_program_listen(&program, at.text);
+	for (size_t i = 0; i < ARRAY_LENGTH(as); i++) {
+		host_open_as(&hosts[i], network, &as[i]);
+		run_for(network, 500 * NS_PER_MS);
+		CHECK_EQ(server_state(hosts[i].server), SERVER_SERVING);
+		CHECK_EQ(server_span(hosts[i].server)->first, first[i]);
+		CHECK_EQ(server_span(hosts[i].server)->end, first[i] + 2);
+	}
+	for (size_t i = 0; i < ARRAY_LENGTH(as); i++)
+		host_leave(&hosts[i]);
+	sim_program_detach(&program);
+	directory_close(directory);
+	sim_program_close(&program);
+	sim_network_close(network);
 }

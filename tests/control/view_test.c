@@ -49,6 +49,15 @@ TEST(view_put__adds_and_replaces)
 	view_close(v);
 }
 
+/* Goal: models and kinds are told apart. */
+TEST(view_identity__tells_kinds_apart)
+{
+	CHECK(view_identity(1, "cpu/f32/f32") == view_identity(1, "cpu/f32/f32"));
+	CHECK(view_identity(1, "cpu/f32/f32") != view_identity(2, "cpu/f32/f32"));
+	CHECK(view_identity(1, "cpu/int8/f32") != view_identity(1, "cpu/int8/int8/f32"));
+	CHECK(view_identity(1, "cpu/int8/int8/f32") != view_identity(1, "cpu/int4/int8/f32"));
+}
+
 /* Goal: only serving members of the model and kind count; what is missing is named. */
 TEST(view_missing__names_the_gaps)
 {

@@ -2,10 +2,12 @@
 import json
 import os
 import subprocess
+import tempfile
 
 from swarm import BIN, check, check_equal, main, report
 
 SMALL = "tests/data/llama-gqa-tied"
+WITH_TEXT = "tests/data/gguf/llama-f32.gguf"
 
 
 def tool(program, *args, status=0):
@@ -65,9 +67,44 @@ def decode_and_prefill_measure():
     check("tokens_per_second" in blocks, blocks)
 
 
+def weights_are_loaded_as_asked():
+    for weights, kind in (("keep", "cpu/f32/f32"), ("int8", "cpu/int8/f32/f32")):
+        args = ["--model", SMALL, "--tokens", 8, "--compute", "f32", "--weights", weights]
+        got = json.loads(tool("petals-bench", "decode", "--json", "--repeats", 1, *args))
+        check_equal(got["compute"], kind, weights)
+    got = sim("--seeds", 3, "--weights", "int4", "--compute", "int8")
+    check_equal(got["failed"], 0, "int4 weights")
+
+
+def quality(*args):
+    return json.loads(tool("petals-bench", "quality", "--json", "--model", WITH_TEXT, *args))
+
+
+def quality_is_told_beside_f32():
+    same = quality("--compute", "f32", "--tokens", 300, "--context", 100)
+    check_equal((same["windows"], same["predictions"]), (3, 297), f"{same}")
+    check(same["perplexity"] == same["perplexity_f32"], f"{same}")
+    check((same["mean_divergence"], same["same_first_choice"]) == (0, 1), f"{same}")
+    few = {w: quality("--weights", w, "--compute", "f32", "--tokens", 300)
+           for w in ("bf16", "int8", "int4")}
+    off = [few[w]["mean_divergence"] for w in ("bf16", "int8", "int4")]
+    check(0 < off[0] < off[1] < off[2], f"{off}")
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as text:
+        text.write("one two three four five six seven")
+        text.flush()
+        own = quality("--compute", "f32", "--text", text.name)
+        check(0 < own["predictions"] < 40, f"{own}")
+    said = tool("petals-bench", "quality", "--model", WITH_TEXT, "--text", "/dev/null", status=1)
+    check("/dev/null" in said, said)
+    said = tool("petals-bench", "quality", "--model", WITH_TEXT, "--text", "no-such", status=1)
+    check("no-such" in said, said)
+
+
 main(
     a_seed_gives_the_same_run,
     each_fault_is_survived,
     what_cannot_be_is_refused,
     decode_and_prefill_measure,
+    weights_are_loaded_as_asked,
+    quality_is_told_beside_f32,
 )

@@ -122,26 +122,32 @@ TEST(cuts__same_bits_through_1_2_3_and_5_servers)
 	}
 }
 
-/* Tokens and log-probabilities of a quiet run in an encoding. */
-static void run_encoded(enum row_encoding round, enum compute_mode compute, uint32_t spans,
-			struct answer *a)
+/* Tokens and log-probabilities of a quiet run without replicas. */
+static void run_quiet(struct simulation_options *o, struct answer *a)
 {
-	struct simulation_options o;
 	struct answer *all[] = { a };
 	struct simulation *s;
 
-	options_for(&o, test_seed());
-	o.spans = spans;
-	o.replicas = 1;
-	o.round = round;
-	o.compute = compute;
-	s = open_swarm(&o);
+	o->replicas = 1;
+	s = open_swarm(o);
 	begin(a, s);
 	CHECK(answers_wait(s, all, 1, 60 * NS_PER_S));
 	CHECK_TEXT(a->reason, "");
 	generation_close(a->generation);
 	a->generation = NULL;
 	simulation_close(s);
+}
+
+static void run_encoded(enum row_encoding round, enum compute_mode compute, uint32_t spans,
+			struct answer *a)
+{
+	struct simulation_options o;
+
+	options_for(&o, test_seed());
+	o.spans = spans;
+	o.round = round;
+	o.compute = compute;
+	run_quiet(&o, a);
 }
 
 /* Goal: the same holds in every encoding of hidden states, and in bf16 arithmetic. */
@@ -338,6 +344,41 @@ TEST(repair__waits_for_a_server_that_comes_back)
 	CHECK(answers_wait(s, all, 1, 30 * NS_PER_S));
 	check_quiet(&a, o.seed);
 	answer_close(&a);
+	simulation_close(s);
+}
+
+/* Goal: a session never goes on with other weights: it waits for a server of its own kind while
+ * one of the other kind serves the same blocks.
+ */
+TEST(repair__keeps_to_its_weights)
+{
+	static const enum weight_format formats[SIMULATION_WEIGHTS] = { WEIGHTS_INT8,
+									WEIGHTS_INT4 };
+	struct simulation_options o;
+	struct plan plan = { .fault = FAULT_KILL, .hop = 1, .hops = 1, .at = 4 };
+	struct answer a = { .on_token = on_token, .ctx = &plan }, *all[] = { &a }, alone = { 0 };
+	struct simulation *s;
+	uint32_t killed;
+	struct error e;
+
+	options_for(&o, test_seed());
+	memcpy(o.weights, formats, sizeof(formats));
+	s = open_swarm(&o);
+	begin(&a, s);
+	CHECK(!answers_wait(s, all, 1, 2 * NS_PER_S));
+	killed = simulation_alive(s, 1) ? o.spans + 1 : 1;
+	CHECK(!simulation_alive(s, killed));
+	CHECK(simulation_alive(s, killed == 1 ? o.spans + 1 : 1));
+	CHECK_OK(simulation_start(s, killed, &e), &e);
+	CHECK(answers_wait(s, all, 1, 30 * NS_PER_S));
+	CHECK_TEXT(a.reason, "");
+	o.weights[0] = formats[killed / o.spans];
+	run_quiet(&o, &alone);
+	CHECK_EQ(a.count, TOKENS);
+	CHECK_BYTES(a.tokens, alone.tokens, TOKENS * sizeof(uint32_t));
+	CHECK_BYTES(a.logprobs, alone.logprobs, TOKENS * sizeof(float));
+	answer_close(&a);
+	answer_close(&alone);
 	simulation_close(s);
 }
 

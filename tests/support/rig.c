@@ -40,7 +40,9 @@ static void open_span(struct rig *r, uint32_t index)
 
 void rig_open(struct rig *r, const struct rig_options *o)
 {
-	struct device_options d = { 0, o->threads, o->compute };
+	struct device_options d = {
+		.threads = o->threads, .compute = o->compute, .weights = o->weights,
+	};
 	struct load_progress none = { NULL, NULL };
 	struct error e = { 0 };
 

@@ -18,6 +18,7 @@ enum { RIG_SPANS_MAX = 64 };
 struct rig_options {
 	const struct model *model;
 	enum compute_mode compute;
+	enum weight_format weights;
 	enum cpu_path path;             /* the rig is not available when the host lacks it */
 	uint32_t threads;
 	uint32_t page_tokens;

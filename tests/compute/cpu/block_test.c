@@ -19,14 +19,20 @@
 /* Goal: matrices that share an operand share its kind, and all of them are wanted. */
 TEST(block_want__formats)
 {
-	static const struct { const char *checkpoint; enum compute_mode mode; enum panel_format q; }
-	cases[] = {
-		{ "llama-plain", COMPUTE_F32, PANEL_F32 },
-		{ "llama-plain", COMPUTE_BF16, PANEL_BF16 },
-		{ "gguf/llama-q4_0.gguf", COMPUTE_INT8, PANEL_Q4_0 },
-		{ "gguf/llama-q8_0.gguf", COMPUTE_INT8, PANEL_Q8 },
-		{ "gguf/llama-q4_1.gguf", COMPUTE_BF16, PANEL_BF16 },
-		{ "gguf/llama-f16.gguf", COMPUTE_INT8, PANEL_BF16 },
+	static const struct {
+		const char *checkpoint;
+		enum compute_mode mode;
+		enum weight_format weights;
+		enum panel_format q;
+	} cases[] = {
+		{ "llama-plain", COMPUTE_F32, WEIGHTS_KEEP, PANEL_F32 },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_KEEP, PANEL_BF16 },
+		{ "llama-plain", COMPUTE_INT8, WEIGHTS_INT8, PANEL_I8 },
+		{ "llama-plain", COMPUTE_F32, WEIGHTS_INT4, PANEL_Q4_0 },
+		{ "gguf/llama-q4_0.gguf", COMPUTE_INT8, WEIGHTS_KEEP, PANEL_Q4_0 },
+		{ "gguf/llama-q8_0.gguf", COMPUTE_INT8, WEIGHTS_KEEP, PANEL_Q8 },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_BF16, WEIGHTS_KEEP, PANEL_Q4_1 },
+		{ "gguf/llama-f16.gguf", COMPUTE_INT8, WEIGHTS_KEEP, PANEL_BF16 },
 	};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -37,10 +43,9 @@ TEST(block_want__formats)
 
 		CHECK_OK(model_open(&m, test_data(cases[i].checkpoint), &e), &e);
 		CHECK_OK(weights_open(&w, m, BLOCK_ITEMS, &e), &e);
-		block_want(w, m, cases[i].mode, 0, &b);
+		block_want(w, m, cases[i].mode, cases[i].weights, 0, &b);
 		CHECK_EQ(b.q.format, cases[i].q);
-		CHECK((b.q.format == PANEL_BF16) == (b.k.format == PANEL_BF16));
-		CHECK((b.q.format == PANEL_BF16) == (b.v.format == PANEL_BF16));
+		CHECK(b.q.operand == b.k.operand && b.q.operand == b.v.operand);
 		CHECK(b.gate.rows > 0 && b.down.rows == model_config(m)->hidden);
 		CHECK(block_step_bytes(&b) > 0 && block_step_bytes(&b) <= weights_bytes(w));
 		CHECK(block_operand_bytes(&b, 64) > block_operand_bytes(&b, 1));
@@ -187,7 +192,7 @@ static struct model *open_mixed(void)
 	return m;
 }
 
-/* Goal: a float matrix among quantised ones turns its group to bf16, and only that; the
+/* Goal: a float matrix among quantised ones turns its group's operand to bf16, and only that; the
  * block then gives what the slow twin gives.
  */
 TEST(block_want__mixed_types)
@@ -204,14 +209,17 @@ TEST(block_want__mixed_types)
 	struct rig r;
 
 	CHECK_OK(weights_open(&w, m, BLOCK_ITEMS, &e), &e);
-	block_want(w, m, COMPUTE_INT8, 0, &b);
-	CHECK(b.q.format == PANEL_BF16 && b.k.format == PANEL_BF16 && b.v.format == PANEL_BF16);
+	block_want(w, m, COMPUTE_INT8, WEIGHTS_KEEP, 0, &b);
+	CHECK(b.q.format == PANEL_Q8 && b.k.format == PANEL_BF16 && b.v.format == PANEL_Q8);
+	CHECK(b.q.operand == OPERAND_BF16 && b.k.operand == OPERAND_BF16);
+	CHECK(b.v.operand == OPERAND_BF16 && b.o.operand == OPERAND_INT8);
 	CHECK(b.o.format == PANEL_Q4_0 && b.gate.format == PANEL_Q4_1);
 	CHECK(b.up.format == PANEL_Q8 && b.down.format == PANEL_Q8);
 	weights_close(w);
 	for (uint32_t i = 0; i < TOKENS; i++)
 		tokens[i] = i * 5 % VOCABULARY;
-	CHECK_OK(reference_run(m, tokens, TOKENS, ROW_F32, states[0], NULL, &e), &e);
+	CHECK_OK(reference_run(m, WEIGHTS_KEEP, tokens, TOKENS, ROW_F32, states[0], NULL, &e),
+		 &e);
 	rig_options_default(&o, m);
 	o.compute = COMPUTE_INT8;
 	rig_open(&r, &o);

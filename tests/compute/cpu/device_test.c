@@ -9,9 +9,9 @@
 
 enum { COUNT_MAX = 70 };
 
-static struct device *open_device(enum compute_mode mode)
+static struct device *open_device(enum compute_mode mode, enum weight_format weights)
 {
-	struct device_options o = { 0, 3, mode };
+	struct device_options o = { .threads = 3, .compute = mode, .weights = weights };
 	struct error e = { 0 };
 	struct device *d;
 
@@ -33,7 +33,7 @@ static void visit(void *ctx, uint32_t first, uint32_t end, uint32_t worker)
 /* Goal: every thing is visited once, whatever the number and the share. */
 TEST(device_split__visits_everything_once)
 {
-	struct device *d = open_device(COMPUTE_F32);
+	struct device *d = open_device(COMPUTE_F32, WEIGHTS_KEEP);
 
 	for (uint32_t count = 1; count <= COUNT_MAX; count += 3)
 		for (uint32_t each = 1; each < 20; each += 6) {
@@ -49,21 +49,32 @@ TEST(device_split__visits_everything_once)
 /* Goal: auto follows the checkpoint and the host; int8 without integers is refused. */
 TEST(device_mode__what_a_mode_becomes)
 {
-	static const struct { const char *checkpoint; enum compute_mode asked; int becomes; }
-	cases[] = {
-		{ "llama-plain", COMPUTE_AUTO, COMPUTE_F32 },
-		{ "llama-plain", COMPUTE_BF16, COMPUTE_BF16 },
-		{ "llama-plain", COMPUTE_INT8, -EINVAL },
-		{ "llama-gqa-tied-bf16", COMPUTE_AUTO, COMPUTE_AUTO },
-		{ "llama-gqa-tied-f16", COMPUTE_AUTO, COMPUTE_AUTO },
-		{ "gguf/llama-q4_0.gguf", COMPUTE_AUTO, COMPUTE_INT8 },
-		{ "gguf/llama-q4_0.gguf", COMPUTE_F32, COMPUTE_F32 },
-		{ "gguf/llama-q8_0.gguf", COMPUTE_INT8, COMPUTE_INT8 },
+	static const struct {
+		const char *checkpoint;
+		enum compute_mode asked;
+		enum weight_format weights;
+		int becomes;
+	} cases[] = {
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_KEEP, COMPUTE_F32 },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_KEEP, COMPUTE_BF16 },
+		{ "llama-plain", COMPUTE_INT8, WEIGHTS_KEEP, -EINVAL },
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_BF16, COMPUTE_AUTO },
+		{ "llama-plain", COMPUTE_INT8, WEIGHTS_BF16, -EINVAL },
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_INT8, COMPUTE_INT8 },
+		{ "llama-plain", COMPUTE_INT8, WEIGHTS_INT4, COMPUTE_INT8 },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_INT4, COMPUTE_BF16 },
+		{ "llama-gqa-tied-bf16", COMPUTE_AUTO, WEIGHTS_KEEP, COMPUTE_AUTO },
+		{ "llama-gqa-tied-f16", COMPUTE_AUTO, WEIGHTS_KEEP, COMPUTE_AUTO },
+		{ "gguf/llama-q4_0.gguf", COMPUTE_AUTO, WEIGHTS_KEEP, COMPUTE_INT8 },
+		{ "gguf/llama-q4_0.gguf", COMPUTE_F32, WEIGHTS_KEEP, COMPUTE_F32 },
+		{ "gguf/llama-q4_0.gguf", COMPUTE_AUTO, WEIGHTS_BF16, COMPUTE_AUTO },
+		{ "gguf/llama-q4_0.gguf", COMPUTE_INT8, WEIGHTS_BF16, -EINVAL },
+		{ "gguf/llama-q8_0.gguf", COMPUTE_INT8, WEIGHTS_KEEP, COMPUTE_INT8 },
 	};
 	bool bf16_pays = kernels_best() == kernels_path(PATH_AVX512);
 
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-		struct device *d = open_device(cases[i].asked);
+		struct device *d = open_device(cases[i].asked, cases[i].weights);
 		int becomes = cases[i].becomes;
 		enum compute_mode mode;
 		struct error e = { 0 };
@@ -76,16 +87,47 @@ TEST(device_mode__what_a_mode_becomes)
 		if (becomes >= 0)
 			CHECK_EQ(mode, becomes);
 		else
-			CHECK(strstr(e.text, "stores its matrices as f32") != NULL);
+			CHECK(strstr(e.text, "use --weights int8 or int4") != NULL);
 		model_close(m);
 		backend_cpu.device_close(d);
 	}
 }
 
+/* Goal: the kind tells device, weights, arithmetic and rounding apart; keep is not named. */
+TEST(device_kind__names_what_decides_the_bits)
+{
+	static const struct {
+		enum compute_mode mode;
+		enum weight_format weights;
+		enum row_encoding round;
+		const char *kind;
+	} cases[] = {
+		{ COMPUTE_F32, WEIGHTS_KEEP, ROW_F32, "cpu/f32/f32" },
+		{ COMPUTE_F32, WEIGHTS_INT8, ROW_F32, "cpu/int8/f32/f32" },
+		{ COMPUTE_AUTO, WEIGHTS_INT8, ROW_BF16, "cpu/int8/int8/bf16" },
+		{ COMPUTE_AUTO, WEIGHTS_INT4, ROW_INT8, "cpu/int4/int8/int8" },
+		{ COMPUTE_BF16, WEIGHTS_BF16, ROW_F16, "cpu/bf16/bf16/f16" },
+	};
+	struct error e = { 0 };
+	char kind[KIND_BYTES];
+	struct model *m;
+
+	CHECK_OK(model_open(&m, test_data("llama-plain"), &e), &e);
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		struct device *d = open_device(cases[i].mode, cases[i].weights);
+		const struct span_options o = { .model = m, .round = cases[i].round };
+
+		CHECK_OK(backend_cpu.kind(d, &o, kind, &e), &e);
+		CHECK_TEXT(kind, cases[i].kind);
+		backend_cpu.device_close(d);
+	}
+	model_close(m);
+}
+
 /* Goal: denormals are flushed within a step and only there. */
 TEST(device_enter__flushes_denormals_until_leave)
 {
-	struct device *d = open_device(COMPUTE_F32);
+	struct device *d = open_device(COMPUTE_F32, WEIGHTS_KEEP);
 	volatile float tiny = 1e-30f;
 	fenv_t saved;
 

@@ -38,9 +38,9 @@ static double difference(const float *a, const float *b, size_t n)
 }
 
 static struct edge *open_edge(struct device **d, const struct model *m, enum compute_mode mode,
-			      uint32_t rows_max)
+			      enum weight_format weights, uint32_t rows_max)
 {
-	struct device_options o = { 0, 2, mode };
+	struct device_options o = { .threads = 2, .compute = mode, .weights = weights };
 	struct load_progress none = { NULL, NULL };
 	struct error e = { 0 };
 	struct edge *g;
@@ -51,7 +51,7 @@ static struct edge *open_edge(struct device **d, const struct model *m, enum com
 }
 
 static void check_mode(const struct model *m, const char *name, enum compute_mode mode,
-		       double tolerance)
+		       enum weight_format weights, double tolerance)
 {
 	const struct model_config *c = model_config(m);
 	size_t state = (size_t)TOKENS * c->hidden, logit = (size_t)TOKENS * c->vocabulary;
@@ -65,17 +65,17 @@ static void check_mode(const struct model *m, const char *name, enum compute_mod
 
 	for (uint32_t i = 0; i < TOKENS; i++)
 		tokens[i] = (i * 31 + 7) % c->vocabulary;
-	CHECK_OK(reference_run(m, tokens, TOKENS, ROW_F32, states, logits, &e), &e);
+	CHECK_OK(reference_run(m, weights, tokens, TOKENS, ROW_F32, states, logits, &e), &e);
 	/* Fewer rows than are asked for at once. */
-	g = open_edge(&d, m, mode, 8);
+	g = open_edge(&d, m, mode, weights, 8);
 	backend_cpu.edge_embed(g, tokens, TOKENS, 0, rows);
 	if (!(difference(rows, states, state) < tolerance))
-		fail_msg("%s, %s: embedding off by %g", name, compute_mode_name(mode),
-			 difference(rows, states, state));
+		fail_msg("%s, %s of %s: embedding off by %g", name, compute_mode_name(mode),
+			 weight_format_name(weights), difference(rows, states, state));
 	CHECK_EQ(backend_cpu.edge_logits(g, states + state * c->blocks, TOKENS, got), 0);
 	if (!(difference(got, logits, logit) < tolerance))
-		fail_msg("%s, %s: logits off by %g", name, compute_mode_name(mode),
-			 difference(got, logits, logit));
+		fail_msg("%s, %s of %s: logits off by %g", name, compute_mode_name(mode),
+			 weight_format_name(weights), difference(got, logits, logit));
 	/* Row by row the same bits. */
 	for (uint32_t r = 0; r < TOKENS; r++) {
 		float *row = again;
@@ -96,16 +96,23 @@ static void check_mode(const struct model *m, const char *name, enum compute_mod
 	mem_free(again);
 }
 
-/* Goal: embedding and logits agree with the slow twin in every mode, row by row or not. */
+/* Goal: embedding and logits agree with the slow twin in every mode and weight format, row by
+ * row or not.
+ */
 TEST(edge__agrees_with_the_reference)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(checkpoints); i++) {
 		struct model *m = open_model(checkpoints[i]);
 
-		check_mode(m, checkpoints[i], COMPUTE_F32, 1e-5);
-		check_mode(m, checkpoints[i], COMPUTE_BF16, 1e-2);
-		if (dtype_is_quantised(model_dtype(m)))
-			check_mode(m, checkpoints[i], COMPUTE_INT8, 2e-2);
+		for (enum weight_format w = WEIGHTS_KEEP; w < WEIGHT_FORMATS; w++) {
+			bool quantised = w > WEIGHTS_BF16 ||
+					 (w == WEIGHTS_KEEP && dtype_is_quantised(model_dtype(m)));
+
+			check_mode(m, checkpoints[i], COMPUTE_F32, w, 1e-5);
+			check_mode(m, checkpoints[i], COMPUTE_BF16, w, 1e-2);
+			if (quantised)
+				check_mode(m, checkpoints[i], COMPUTE_INT8, w, 2e-2);
+		}
 		model_close(m);
 	}
 }
@@ -116,7 +123,7 @@ TEST(edge_open__holds_a_tied_embedding_once)
 	struct model *m = open_model("llama-gqa-tied");
 	const struct model_config *c = model_config(m);
 	struct device *d;
-	struct edge *g = open_edge(&d, m, COMPUTE_F32, 4);
+	struct edge *g = open_edge(&d, m, COMPUTE_F32, WEIGHTS_KEEP, 4);
 
 	CHECK(c->tied);
 	CHECK(backend_cpu.edge_bytes(g) < 2ull * c->vocabulary * c->hidden * sizeof(float));
@@ -130,7 +137,7 @@ TEST(edge_open__holds_a_tied_embedding_once)
 TEST(edge_open__unwinds_every_failure)
 {
 	struct model *m = open_model("opt-350m");
-	struct device_options o = { 0, 2, COMPUTE_F32 };
+	struct device_options o = { .threads = 2, .compute = COMPUTE_F32 };
 	struct load_progress none = { NULL, NULL };
 	uint64_t live;
 	struct device *d;

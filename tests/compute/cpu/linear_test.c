@@ -5,6 +5,9 @@
 
 #include <math.h>
 
+#include "compute/cpu/path.h"
+#include "compute/cpu/weights.h"
+
 #include "dataplane/base/memory.h"
 #include "tests/support/numbers.h"
 #include "tests/test.h"
@@ -20,18 +23,41 @@ struct fixture {
 
 static const struct case_row {
 	enum panel_format format;
+	enum operand_format operand;
 	enum dtype dtype;
-	double tolerance;               /* norm-relative against f64 */
+	double tolerance;               /* norm-relative against f64 over what the panels hold */
 } cases[] = {
-	{ PANEL_F32, DTYPE_F32, 1e-6 },
-	{ PANEL_F32, DTYPE_F16, 1e-6 },
-	{ PANEL_BF16, DTYPE_BF16, 5e-3 },
-	{ PANEL_BF16, DTYPE_F32, 5e-3 },
-	{ PANEL_Q8, DTYPE_Q8_0, 1e-2 },
-	{ PANEL_Q8, DTYPE_F32, 1.5e-2 },
-	{ PANEL_Q4_0, DTYPE_Q4_0, 1e-2 },
-	{ PANEL_Q4_1, DTYPE_Q4_1, 1e-2 },
+	{ PANEL_F32, OPERAND_F32, DTYPE_F32, 1e-6 },
+	{ PANEL_F32, OPERAND_F32, DTYPE_F16, 1e-6 },
+	{ PANEL_F16, OPERAND_F32, DTYPE_F16, 1e-6 },
+	{ PANEL_BF16, OPERAND_F32, DTYPE_BF16, 1e-6 },
+	{ PANEL_Q8, OPERAND_F32, DTYPE_Q8_0, 1e-6 },
+	{ PANEL_Q4_0, OPERAND_F32, DTYPE_Q4_0, 1e-6 },
+	{ PANEL_Q4_0, OPERAND_F32, DTYPE_F32, 1e-6 },
+	{ PANEL_Q4_1, OPERAND_F32, DTYPE_Q4_1, 1e-6 },
+	{ PANEL_I8, OPERAND_F32, DTYPE_F32, 1e-6 },
+	{ PANEL_BF16, OPERAND_BF16, DTYPE_BF16, 5e-3 },
+	{ PANEL_BF16, OPERAND_BF16, DTYPE_F32, 5e-3 },
+	{ PANEL_Q8, OPERAND_BF16, DTYPE_Q8_0, 5e-3 },
+	{ PANEL_Q4_0, OPERAND_BF16, DTYPE_Q4_0, 5e-3 },
+	{ PANEL_Q4_0, OPERAND_BF16, DTYPE_F32, 5e-3 },
+	{ PANEL_Q4_1, OPERAND_BF16, DTYPE_Q4_1, 5e-3 },
+	{ PANEL_I8, OPERAND_BF16, DTYPE_F32, 2e-3 },    /* its integers are exact */
+	{ PANEL_Q8, OPERAND_INT8, DTYPE_Q8_0, 1e-2 },
+	{ PANEL_Q4_0, OPERAND_INT8, DTYPE_Q4_0, 1e-2 },
+	{ PANEL_Q4_0, OPERAND_INT8, DTYPE_F32, 1e-2 },
+	{ PANEL_Q4_1, OPERAND_INT8, DTYPE_Q4_1, 1e-2 },
+	{ PANEL_I8, OPERAND_INT8, DTYPE_F32, 1e-2 },
 };
+
+static const struct case_row *case_of(enum panel_format f, enum operand_format o)
+{
+	for (size_t c = 0; c < ARRAY_LENGTH(cases); c++)
+		if (cases[c].format == f && cases[c].operand == o)
+			return &cases[c];
+	fail_msg("no case of that format and operand");
+	return NULL;
+}
 
 static void fixture_open(struct fixture *f, struct random *r, const struct case_row *c,
 			 uint32_t rows, uint32_t outputs, uint32_t columns)
@@ -45,7 +71,7 @@ static void fixture_open(struct fixture *f, struct random *r, const struct case_
 	matrix_pack(c->format, &f->weight, panels / 2, panels, packed);
 	f->bias = numbers_new(r, (size_t)panels * PANEL, 1);
 	f->x = numbers_new(r, (size_t)rows * columns, 1);
-	f->matrix = (struct matrix){ c->format, outputs, columns, packed, NULL };
+	f->matrix = (struct matrix){ c->format, c->operand, outputs, columns, packed, NULL };
 	f->rows = rows;
 }
 
@@ -62,11 +88,11 @@ static float *run(const struct kernels *k, struct team *t, const struct fixture 
 		  uint32_t first, uint32_t rows)
 {
 	const struct matrix *m = &f->matrix;
-	void *operand = numbers_poison(operand_bytes(m->format, rows, m->columns));
+	void *operand = numbers_poison(operand_bytes(m->operand, rows, m->columns));
 	float *out = numbers_poison((size_t)rows * m->rows * sizeof(float));
 	struct linear_out o = { .out = out, .out_stride = m->rows };
 
-	operand_prepare(k, t, m->format, f->x + (size_t)first * m->columns, rows, m->columns,
+	operand_prepare(k, t, m->operand, f->x + (size_t)first * m->columns, rows, m->columns,
 			operand);
 	linear(k, t, m, operand, rows, &o);
 	mem_free(operand);
@@ -81,7 +107,7 @@ static double *reference(const struct fixture *f)
 
 	assert(out && row);
 	for (uint32_t n = 0; n < w->rows; n++) {
-		weight_row(w, n, row);
+		matrix_row(&f->matrix, n, row);
 		for (uint32_t r = 0; r < f->rows; r++)
 			for (uint32_t k = 0; k < w->columns; k++)
 				out[(size_t)r * w->rows + n] +=
@@ -149,7 +175,7 @@ TEST(linear__paths_flush_denormals_alike)
 		struct fixture f;
 		float *want;
 
-		if (dtype_is_quantised(cases[c].dtype))
+		if (cases[c].format != PANEL_F32 && cases[c].format != PANEL_BF16)
 			continue;
 		fixture_open(&f, &r, &cases[c], rows, n, columns);
 		for (uint32_t i = 0; i < rows * columns; i++)
@@ -186,7 +212,7 @@ TEST(linear__rows_are_independent)
 	kernels_thread_init();
 	CHECK_EQ(team_open(&t, 2), 0);
 	for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
-		uint32_t columns = cases[c].format == PANEL_F32 ? 1100 : 64, n = 70, most = 200;
+		uint32_t columns = cases[c].dtype == DTYPE_F32 ? 1100 : 64, n = 70, most = 200;
 		struct fixture f;
 		float *alone;
 
@@ -207,6 +233,90 @@ TEST(linear__rows_are_independent)
 			mem_free(got);
 		}
 		mem_free(alone);
+		fixture_close(&f);
+	}
+	team_close(t);
+}
+
+/* What multiplies the sums of output n. */
+static float scale_of(const struct matrix *m, uint32_t n)
+{
+	const uint8_t *panel = (const uint8_t *)m->panels +
+			       n / PANEL * panel_bytes(m->format, m->columns);
+	float scale = 1;
+
+	if (m->format == PANEL_I8)
+		memcpy(&scale, panel + n % PANEL * 4, 4);
+	return scale;
+}
+
+/* The matrix as wide panels of its operand; PANEL_I8's without its scales. */
+static void widen_matrix(const struct fixture *f, struct matrix *wide)
+{
+	const struct matrix *m = &f->matrix;
+	enum panel_format to = m->operand == OPERAND_F32 ? PANEL_F32 : PANEL_BF16;
+	float *rows = mem_calloc((size_t)m->rows * m->columns, sizeof(*rows));
+	struct weight w = {
+		.dtype = DTYPE_F32, .rows = m->rows, .columns = m->columns,
+		.stored_columns = m->columns, .data = (const uint8_t *)rows,
+	};
+
+	for (uint32_t n = 0; n < m->rows; n++) {
+		float *row = rows + (size_t)n * m->columns;
+
+		matrix_row(m, n, row);
+		for (uint32_t k = 0; m->format == PANEL_I8 && k < m->columns; k++)
+			row[k] = rintf(row[k] / scale_of(m, n));
+	}
+	*wide = (struct matrix){ to, m->operand, m->rows, m->columns,
+				 numbers_poison(matrix_bytes(to, m->rows, m->columns)), NULL };
+	matrix_pack(to, &w, 0, (m->rows + PANEL - 1) / PANEL, (void *)wide->panels);
+	mem_free(rows);
+}
+
+/* Goal: what is widened on the way gives the bits of wide panels, on every path, for one row
+ * and many, and for columns that end within a group.
+ */
+TEST(linear__narrow_formats_give_the_bits_of_wide_ones)
+{
+	enum { MOST = 100 };
+	static const uint32_t many[] = { 1, 2, 3, 4, 11, 12, 13, MOST };
+	struct team *t;
+	struct random r;
+
+	random_seed(&r, test_seed() + 8);
+	kernels_thread_init();
+	CHECK_EQ(team_open(&t, 2), 0);
+	for (size_t i = 0; i < ARRAY_LENGTH(cases) * 3; i++) {
+		const struct case_row *c = &cases[i / 3];
+		uint32_t n = numbers_between(&r, 1, 100);
+		uint32_t columns = GROUP * numbers_between(&r, 1, 20);
+		struct fixture f, wide;
+
+		if (c->operand == OPERAND_INT8)
+			continue;
+		if (!dtype_is_quantised(c->dtype))
+			columns -= numbers_between(&r, 0, GROUP - 1);
+		fixture_open(&f, &r, c, MOST, n, columns);
+		wide = f;
+		widen_matrix(&f, &wide.matrix);
+		for (size_t j = 0; j < ARRAY_LENGTH(many); j++) {
+			uint32_t rows = many[j], first = numbers_between(&r, 0, MOST - rows);
+			float *want = run(kernels_path(PATH_PORTABLE), t, &wide, first, rows);
+
+			for (uint32_t at = 0; at < rows * n; at++)
+				want[at] *= scale_of(&f.matrix, at % n);
+			for (int p = 0; p < PATHS; p++) {
+				const struct kernels *k = kernels_path((enum cpu_path)p);
+				float *got = k ? run(k, t, &f, first, rows) : NULL;
+
+				if (got)
+					CHECK_BYTES(got, want, (size_t)rows * n * sizeof(float));
+				mem_free(got);
+			}
+			mem_free(want);
+		}
+		mem_free((void *)wide.matrix.panels);
 		fixture_close(&f);
 	}
 	team_close(t);
@@ -265,7 +375,7 @@ TEST(linear__quantised_kernels_are_exact_but_for_rounding)
 		float *got, row[GROUP];
 		double *want;
 
-		if (!dtype_is_quantised(cases[c].dtype))
+		if (cases[c].operand != OPERAND_INT8)
 			continue;
 		fixture_open(&f, &r, &cases[c], 5, 40, 192);
 		got = run(kernels_best(), t, &f, 0, f.rows);
@@ -299,10 +409,12 @@ TEST(linear__finishes_in_place_and_within_bounds)
 	CHECK_EQ(team_open(&t, 2), 0);
 	for (size_t a = 0; a < ARRAY_LENGTH(acts); a++) {
 		float *out[PATHS] = { NULL }, *start = numbers_new(&r, ROWS * STRIDE, 1), *plain;
+		/* With scales, too: they come before the bias. */
+		enum panel_format format = a % 2 ? PANEL_I8 : PANEL_F32;
 		struct fixture f;
-		void *operand = numbers_poison(operand_bytes(PANEL_F32, ROWS, 33));
+		void *operand = numbers_poison(operand_bytes(OPERAND_F32, ROWS, 33));
 
-		fixture_open(&f, &r, &cases[0], ROWS, OUTPUTS, 33);
+		fixture_open(&f, &r, case_of(format, OPERAND_F32), ROWS, OUTPUTS, 33);
 		plain = run(kernels_best(), t, &f, 0, ROWS);
 		f.matrix.bias = f.bias;
 		for (int p = 0; p < PATHS && kernels_path((enum cpu_path)p); p++) {
@@ -313,7 +425,7 @@ TEST(linear__finishes_in_place_and_within_bounds)
 			memcpy(out[p], start, ROWS * STRIDE * sizeof(float));
 			o.out = out[p];
 			o.add = out[p];
-			operand_prepare(k, t, PANEL_F32, f.x, ROWS, 33, operand);
+			operand_prepare(k, t, OPERAND_F32, f.x, ROWS, 33, operand);
 			linear(k, t, &f.matrix, operand, ROWS, &o);
 			CHECK_BYTES(out[p], out[0], ROWS * STRIDE * sizeof(float));
 		}
@@ -353,16 +465,16 @@ TEST(linear__gated_and_many_equal_separate)
 	struct random r;
 	struct team *t;
 	float *gated, *want[3];
-	void *operand = numbers_poison(operand_bytes(PANEL_Q8, ROWS, COLUMNS));
+	void *operand = numbers_poison(operand_bytes(OPERAND_INT8, ROWS, COLUMNS));
 
 	random_seed(&r, test_seed() + 5);
 	kernels_thread_init();
 	CHECK_EQ(team_open(&t, 2), 0);
 	for (size_t i = 0; i < 3; i++) {
-		/* q8, q4_0 and q4_1 over one operand */
-		const struct case_row *c = &cases[i == 0 ? 4 : 5 + i];
+		static const enum panel_format formats[] = { PANEL_Q8, PANEL_Q4_1, PANEL_I8 };
 
-		fixture_open(&f[i], &r, c, ROWS, outputs[i], COLUMNS);
+		fixture_open(&f[i], &r, case_of(formats[i], OPERAND_INT8), ROWS, outputs[i],
+			     COLUMNS);
 		memcpy(f[i].x, f[0].x, ROWS * COLUMNS * sizeof(float));
 		matrices[i] = &f[i].matrix;
 		want[i] = run(kernels_best(), t, &f[i], 0, ROWS);
@@ -371,7 +483,7 @@ TEST(linear__gated_and_many_equal_separate)
 			.out_stride = outputs[i],
 		};
 	}
-	operand_prepare(kernels_best(), t, PANEL_Q8, f[0].x, ROWS, COLUMNS, operand);
+	operand_prepare(kernels_best(), t, OPERAND_INT8, f[0].x, ROWS, COLUMNS, operand);
 	linear_many(kernels_best(), t, matrices, outs, 3, operand, ROWS);
 	for (size_t i = 0; i < 3; i++)
 		CHECK_BYTES(outs[i].out, want[i], ROWS * outputs[i] * sizeof(float));

@@ -13,7 +13,7 @@
  */
 TEST(operand_prepare__paths_agree_to_the_bit)
 {
-	static const enum panel_format formats[] = { PANEL_F32, PANEL_BF16, PANEL_Q8, PANEL_Q4_1 };
+	static const enum operand_format formats[] = { OPERAND_F32, OPERAND_BF16, OPERAND_INT8 };
 	struct team *teams[2];
 	struct random r;
 
@@ -22,7 +22,7 @@ TEST(operand_prepare__paths_agree_to_the_bit)
 	CHECK_EQ(team_open(&teams[0], 1), 0);
 	CHECK_EQ(team_open(&teams[1], 2), 0);
 	for (int i = 0; i < 60; i++) {
-		enum panel_format f = formats[i % ARRAY_LENGTH(formats)];
+		enum operand_format f = formats[i % ARRAY_LENGTH(formats)];
 		uint32_t rows = numbers_between(&r, 1, 40), columns = numbers_between(&r, 1, 200);
 		uint64_t bytes = operand_bytes(f, rows, columns);
 		float *x = numbers_new(&r, (size_t)rows * columns, 10);
@@ -63,10 +63,10 @@ TEST(operand_prepare__interleaves_rows)
 	kernels_thread_init();
 	x = numbers_new(&r, ROWS * COLUMNS, 1);
 	CHECK_EQ(team_open(&t, 1), 0);
-	CHECK_EQ(operand_bytes(PANEL_F32, ROWS, COLUMNS), sizeof(f32));
-	CHECK_EQ(operand_bytes(PANEL_BF16, ROWS, COLUMNS), sizeof(bf16));
-	operand_prepare(kernels_best(), t, PANEL_F32, x, ROWS, COLUMNS, f32);
-	operand_prepare(kernels_best(), t, PANEL_BF16, x, ROWS, COLUMNS, bf16);
+	CHECK_EQ(operand_bytes(OPERAND_F32, ROWS, COLUMNS), sizeof(f32));
+	CHECK_EQ(operand_bytes(OPERAND_BF16, ROWS, COLUMNS), sizeof(bf16));
+	operand_prepare(kernels_best(), t, OPERAND_F32, x, ROWS, COLUMNS, f32);
+	operand_prepare(kernels_best(), t, OPERAND_BF16, x, ROWS, COLUMNS, bf16);
 	/* 17 rows are tiles of 9 and 8. */
 	for (uint32_t row = 0; row < ROWS; row++) {
 		uint32_t first = row < 9 ? 0 : 9, rows = row < 9 ? 9 : 8;
@@ -103,7 +103,7 @@ TEST(operand_prepare__quantises_groups)
 	x[GROUP] = 1e-35f;
 	x[2 * GROUP + 3] = NAN;
 	x[3 * GROUP + 3] = -INFINITY;
-	operand_prepare(kernels_best(), t, PANEL_Q8, x, 1, 4 * GROUP, operand);
+	operand_prepare(kernels_best(), t, OPERAND_INT8, x, 1, 4 * GROUP, operand);
 	for (int g = 0; g < 4; g++) {
 		const uint8_t *group = operand + g * OPERAND_GROUP_BYTES;
 		float da, das;

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "compute/cpu/path.h"
+#include "compute/quantise.h"
 #include "dataplane/base/memory.h"
 #include "tests/support/numbers.h"
 #include "tests/test.h"
@@ -21,9 +22,10 @@ static float element(enum panel_format f, const uint8_t *panels, uint32_t column
 		     uint32_t k)
 {
 	uint32_t at = n % PANEL, i = k % GROUP;
-	const uint8_t *step = panels + ((uint64_t)(n / PANEL) * steps_of(f, columns) +
-					k / step_elements(f)) * panel_step_bytes(f);
-	const uint8_t *weights = step + (f == PANEL_Q4_1 ? 4 : 2) * PANEL;
+	const uint8_t *panel = panels + n / PANEL * panel_bytes(f, columns);
+	const uint8_t *step = panel + panel_head_bytes(f) +
+			      (size_t)(k / panel_step_columns(f)) * panel_step_bytes(f);
+	const uint8_t *weights = step + (f == PANEL_I8 ? 0 : f == PANEL_Q4_1 ? 4 : 2) * PANEL;
 	uint16_t h;
 	float w;
 
@@ -31,9 +33,15 @@ static float element(enum panel_format f, const uint8_t *panels, uint32_t column
 	case PANEL_F32:
 		memcpy(&w, step + 4 * at, 4);
 		return w;
+	case PANEL_F16:
+		memcpy(&h, step + 2 * at, 2);
+		return f32_of_f16(h);
 	case PANEL_BF16:
 		memcpy(&h, step + 4 * at + 2 * (k % 2), 2);
 		return f32_of_bf16(h);
+	case PANEL_I8:
+		memcpy(&w, panel + 4 * at, 4);
+		return w * (float)(weights[(i / 4 * PANEL + at) * 4 + i % 4] - 128);
 	case PANEL_Q8:
 		h = weights[(i / 4 * PANEL + at) * 4 + i % 4];
 		return scale_at(step, at) * (float)(h - 128);
@@ -46,9 +54,24 @@ static float element(enum panel_format f, const uint8_t *panels, uint32_t column
 	}
 }
 
-/* Goal: every element of every format is the stored weight: exactly where the format can
- * hold it, the nearest bf16 else, within half a step of Q8; and what is beyond the
- * matrix is 0.
+/* What row n of w is meant to be in a format. */
+static void wanted_row(enum panel_format f, const struct weight *w, uint32_t n, float *row)
+{
+	enum weight_format kept = f == PANEL_BF16 ? WEIGHTS_BF16 : f == PANEL_I8 ? WEIGHTS_INT8 :
+				  f == PANEL_Q4_0 ? WEIGHTS_INT4 : WEIGHTS_KEEP;
+	uint8_t values[2048], scales[2048];
+
+	if (kept == WEIGHTS_KEEP) {
+		weight_row(w, n, row);
+		return;
+	}
+	CHECK(quantised_values_bytes(kept, w->columns) <= sizeof(values));
+	quantise_rows(kept, w, n, n + 1, values, scales);
+	quantised_widen(kept, values, scales, w->columns, row);
+}
+
+/* Goal: every element of every format is the stored weight where the format can hold it, else
+ * what quantise.h says, and what is beyond the matrix is 0.
  */
 TEST(matrix_pack__holds_the_weights)
 {
@@ -56,8 +79,10 @@ TEST(matrix_pack__holds_the_weights)
 		{ PANEL_F32, DTYPE_F32 },   { PANEL_F32, DTYPE_F16 },   { PANEL_F32, DTYPE_BF16 },
 		{ PANEL_F32, DTYPE_Q8_0 },  { PANEL_F32, DTYPE_Q4_0 },  { PANEL_F32, DTYPE_Q4_1 },
 		{ PANEL_BF16, DTYPE_F32 },  { PANEL_BF16, DTYPE_BF16 }, { PANEL_BF16, DTYPE_Q4_1 },
-		{ PANEL_Q8, DTYPE_Q8_0 },   { PANEL_Q8, DTYPE_F32 },    { PANEL_Q8, DTYPE_Q4_0 },
-		{ PANEL_Q4_0, DTYPE_Q4_0 }, { PANEL_Q4_1, DTYPE_Q4_1 },
+		{ PANEL_F16, DTYPE_F16 },   { PANEL_Q8, DTYPE_Q8_0 },   { PANEL_Q4_1, DTYPE_Q4_1 },
+		{ PANEL_Q4_0, DTYPE_Q4_0 }, { PANEL_Q4_0, DTYPE_F32 },  { PANEL_Q4_0, DTYPE_F16 },
+		{ PANEL_Q4_0, DTYPE_Q4_1 }, { PANEL_I8, DTYPE_F32 },    { PANEL_I8, DTYPE_BF16 },
+		{ PANEL_I8, DTYPE_Q8_0 },   { PANEL_I8, DTYPE_F32 },    { PANEL_I8, DTYPE_Q4_0 },
 	};
 	struct random r;
 
@@ -69,27 +94,19 @@ TEST(matrix_pack__holds_the_weights)
 					    numbers_between(&r, 1, 600);
 		enum panel_format f = cases[c].format;
 		uint8_t *packed = numbers_poison(matrix_bytes(f, rows, columns));
-		float *row = mem_calloc(steps_of(f, columns) * step_elements(f), sizeof(*row));
+		uint32_t padded = panel_steps(f, columns) * panel_step_columns(f);
+		float *row = mem_calloc(padded, sizeof(*row));
 		struct weight w;
 
 		numbers_weight(&r, cases[c].dtype, rows, columns, &w);
 		for (uint32_t p = 0; p < panels; p++)
-			matrix_pack(f, &w, p, p + 1, packed);
+			CHECK_EQ(matrix_pack(f, &w, p, p + 1, packed), 0);
 		for (uint32_t n = 0; n < panels * PANEL; n++) {
 			memset(row, 0, columns * sizeof(*row));
 			if (n < rows)
-				weight_row(&w, n, row);
-			for (uint32_t k = 0; k < steps_of(f, columns) * step_elements(f); k++) {
-				float got = element(f, packed, columns, n, k);
-				float want = row[k];
-
-				if (f == PANEL_BF16)
-					want = f32_of_bf16(bf16_of_f32(want));
-				if (f == PANEL_Q8 && cases[c].dtype != DTYPE_Q8_0)
-					CHECK_NEAR(got, want, 0.6 / 127 * 0.4);
-				else
-					CHECK(got == want);
-			}
+				wanted_row(f, &w, n, row);
+			for (uint32_t k = 0; k < padded; k++)
+				CHECK(element(f, packed, columns, n, k) == row[k]);
 		}
 		mem_free((void *)w.data);
 		mem_free(packed);
@@ -129,4 +146,28 @@ TEST(matrix_pack__follows_the_order)
 		mem_free((void *)w.data);
 		mem_free(packed);
 	}
+}
+
+/* Goal: weights that are not finite are counted by the formats that cannot keep them. */
+TEST(matrix_pack__counts_what_is_not_finite)
+{
+	enum { ROWS = 40, COLUMNS = 70 };
+	static const struct { enum panel_format format; uint64_t count; } cases[] = {
+		{ PANEL_I8, 3 }, { PANEL_Q4_0, 3 }, { PANEL_F32, 0 }, { PANEL_BF16, 0 },
+	};
+	struct random r;
+	struct weight w;
+
+	random_seed(&r, test_seed() + 2);
+	numbers_weight(&r, DTYPE_F32, ROWS, COLUMNS, &w);
+	((float *)w.data)[5] = NAN;
+	((float *)w.data)[33 * COLUMNS + 69] = INFINITY;
+	((float *)w.data)[39 * COLUMNS] = -INFINITY;
+	for (size_t c = 0; c < ARRAY_LENGTH(cases); c++) {
+		void *packed = numbers_poison(matrix_bytes(cases[c].format, ROWS, COLUMNS));
+
+		CHECK_EQ(matrix_pack(cases[c].format, &w, 0, 2, packed), cases[c].count);
+		mem_free(packed);
+	}
+	mem_free((void *)w.data);
 }

@@ -2,9 +2,11 @@
  * a sequence is chunked, batched, cut, paged, threaded, moved, and whichever kernels run.
  */
 #include <errno.h>
+#include <math.h>
 
 #include "compute/cpu/device.h"
 #include "compute/model/model.h"
+#include "compute/reference.h"
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "dataplane/base/random.h"
@@ -124,7 +126,8 @@ static enum cpu_path some_path(struct random *r)
 }
 
 static void check_variants(const struct model *m, const char *name, enum compute_mode compute,
-			   enum row_encoding wire, struct random *random)
+			   enum weight_format weights, enum row_encoding wire,
+			   struct random *random)
 {
 	static const uint32_t chunks[] = { TOKENS, 1, 7, 16, 33, 0, 0 };
 	uint32_t tokens[TOKENS];
@@ -135,6 +138,7 @@ static void check_variants(const struct model *m, const char *name, enum compute
 		tokens[i] = (uint32_t)random_below(random, model_config(m)->vocabulary);
 	rig_options_default(&base, m);
 	base.compute = compute;
+	base.weights = weights;
 	base.wire = wire;
 	base.threads = 1;
 	base.path = PATH_PORTABLE;
@@ -151,11 +155,11 @@ static void check_variants(const struct model *m, const char *name, enum compute
 		o.halves = random_chance(random, 0.3);
 		got = run(&o, random, tokens, chunk);
 		if (memcmp(got.numbers, expect.numbers, got.bytes) != 0)
-			fail_msg("%s, %s, rounded to %s: not the same bits with chunks of %u, "
-				 "%u threads, pages of %u, %u spans, path %d%s", name,
-				 compute_mode_name(compute), row_encoding_name(wire), chunk,
-				 o.threads, o.page_tokens, o.spans, o.path,
-				 o.halves ? ", in halves" : "");
+			fail_msg("%s, %s of %s, rounded to %s: not the same bits with chunks of "
+				 "%u, %u threads, pages of %u, %u spans, path %d%s", name,
+				 compute_mode_name(compute), weight_format_name(weights),
+				 row_encoding_name(wire), chunk, o.threads, o.page_tokens, o.spans,
+				 o.path, o.halves ? ", in halves" : "");
 		mem_free(got.numbers);
 	}
 	mem_free(expect.numbers);
@@ -175,9 +179,82 @@ TEST(span__same_bits_however_it_is_run)
 		for (enum compute_mode c = COMPUTE_F32; c <= COMPUTE_INT8; c++) {
 			if (c == COMPUTE_INT8 && !quantised)
 				continue;
-			check_variants(m, checkpoints[i], c, ROW_F32, &r);
-			check_variants(m, checkpoints[i], c, wires[(i + c) % 3], &r);
+			check_variants(m, checkpoints[i], c, WEIGHTS_KEEP, ROW_F32, &r);
+			check_variants(m, checkpoints[i], c, WEIGHTS_KEEP, wires[(i + c) % 3],
+				       &r);
 		}
+		model_close(m);
+	}
+}
+
+/* Goal: the same promise in every weight format and mode; families and encodings take turns. */
+TEST(span__same_bits_in_every_weight_format)
+{
+	static const enum row_encoding wires[] = { ROW_F32, ROW_BF16, ROW_INT8 };
+	size_t turn = 0;
+	struct random r;
+
+	random_seed(&r, test_seed() + 1);
+	for (enum weight_format w = WEIGHTS_BF16; w < WEIGHT_FORMATS; w++) {
+		for (enum compute_mode c = COMPUTE_F32; c <= COMPUTE_INT8; c++) {
+			if (c == COMPUTE_INT8 && w == WEIGHTS_BF16)
+				continue;
+			for (int i = 0; i < 3; i++, turn++) {
+				const char *name = checkpoints[turn % ARRAY_LENGTH(checkpoints)];
+				struct model *m = open_model(name);
+
+				check_variants(m, name, c, w, wires[turn % 3], &r);
+				model_close(m);
+			}
+		}
+	}
+}
+
+/* The last row of a prompt by the backend and by the slow twin, how far apart. */
+static double distance(const struct model *m, enum compute_mode compute,
+		       enum weight_format weights)
+{
+	uint32_t tokens[TOKENS], hidden = model_config(m)->hidden, blocks = model_config(m)->blocks;
+	float *states = mem_calloc((blocks + 1) * (size_t)TOKENS * hidden, sizeof(*states));
+	const float *want = states + (size_t)blocks * TOKENS * hidden;
+	double difference = 0, norm = 0;
+	struct rig_options o;
+	struct error e = { 0 };
+	struct result got;
+
+	for (uint32_t i = 0; i < TOKENS; i++)
+		tokens[i] = (i * 31 + 7) % model_config(m)->vocabulary;
+	CHECK_OK(reference_run(m, weights, tokens, TOKENS, ROW_F32, states, NULL, &e), &e);
+	rig_options_default(&o, m);
+	o.compute = compute;
+	o.weights = weights;
+	got = run(&o, NULL, tokens, TOKENS);
+	for (size_t i = 0; i < (size_t)TOKENS * hidden; i++) {
+		difference += pow((double)got.numbers[i] - (double)want[i], 2);
+		norm += pow((double)want[i], 2);
+	}
+	mem_free(got.numbers);
+	mem_free(states);
+	return sqrt(difference / norm);
+}
+
+/* Goal: whole models of quantised weights give what the slow twin gives of the same quantised
+ * weights, each mode within its own tolerance; and the weights do matter.
+ */
+TEST(span__weight_formats_agree_with_the_reference)
+{
+	static const double tolerance[COMPUTE_MODES] = {
+		[COMPUTE_F32] = 1e-5, [COMPUTE_BF16] = 4e-2, [COMPUTE_INT8] = 1e-1,
+	};
+	static const char *const names[] = { "llama-gqa-tied", "bloom", "gguf/llama-q4_1.gguf" };
+
+	for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
+		struct model *m = open_model(names[i]);
+
+		for (enum weight_format w = WEIGHTS_BF16; w < WEIGHT_FORMATS; w++)
+			for (enum compute_mode c = COMPUTE_F32; c <= COMPUTE_INT8; c++)
+				if (c != COMPUTE_INT8 || w != WEIGHTS_BF16)
+					CHECK_NEAR(distance(m, c, w), 0, tolerance[c]);
 		model_close(m);
 	}
 }
@@ -305,7 +382,7 @@ static struct span_options plain_options(const struct model *m)
 static int open_and_close(const struct span_options *o, enum compute_mode compute,
 			  struct error *e)
 {
-	struct device_options d = { 0, 1, compute };
+	struct device_options d = { .threads = 1, .compute = compute };
 	struct device *device;
 	struct span *s = NULL;
 	int rc;
@@ -346,7 +423,7 @@ TEST(span_open__refuses)
 				COMPUTE_F32, &e), -EINVAL);
 	o = plain_options(m);
 	CHECK_EQ(open_and_close(&o, COMPUTE_INT8, &e), -EINVAL);
-	CHECK(strstr(e.text, "use --compute auto, bf16 or f32"));
+	CHECK(strstr(e.text, "--compute auto, bf16 or f32"));
 	o = plain_options(learned);
 	o.tokens_max = model_config(learned)->positions + 1;
 	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -EINVAL);
@@ -370,18 +447,26 @@ static void see(void *ctx, uint64_t done, uint64_t total)
 /* Goal: info tells what was laid out, progress ends at all of it. */
 TEST(span_open__info_and_progress)
 {
-	static const struct { const char *checkpoint; enum compute_mode asked; const char *kind; }
-	cases[] = {
-		{ "llama-plain", COMPUTE_AUTO, "cpu/f32/bf16" },
-		{ "llama-plain", COMPUTE_BF16, "cpu/bf16/bf16" },
-		{ "gguf/llama-q4_1.gguf", COMPUTE_AUTO, "cpu/int8/bf16" },
-		{ "gguf/llama-q4_1.gguf", COMPUTE_F32, "cpu/f32/bf16" },
+	static const struct {
+		const char *checkpoint;
+		enum compute_mode asked;
+		enum weight_format weights;
+		const char *kind;
+	} cases[] = {
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_KEEP, "cpu/f32/bf16" },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_KEEP, "cpu/bf16/bf16" },
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_INT4, "cpu/int4/int8/bf16" },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_AUTO, WEIGHTS_KEEP, "cpu/int8/bf16" },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_F32, WEIGHTS_KEEP, "cpu/f32/bf16" },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_F32, WEIGHTS_INT8, "cpu/int8/f32/bf16" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
 		struct model *m = open_model(cases[i].checkpoint);
 		struct span_options o = plain_options(m);
-		struct device_options d = { 0, 2, cases[i].asked };
+		struct device_options d = {
+			.threads = 2, .compute = cases[i].asked, .weights = cases[i].weights,
+		};
 		struct seen seen = { 0 };
 		struct device *device;
 		struct span *s;

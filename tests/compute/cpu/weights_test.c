@@ -38,13 +38,14 @@ static void check_matrix(const struct model *m, enum role role, enum panel_forma
 	CHECK_EQ(team_open(&team, 2), 0);
 	CHECK(model_weight(m, role, 0, &stored));
 	/* Writers keep some matrices in another type. */
-	if (format > PANEL_BF16 && weights_format(COMPUTE_INT8, stored.dtype) != format) {
+	if (format > PANEL_BF16 &&
+	    weights_kind(COMPUTE_INT8, WEIGHTS_KEEP, stored.dtype).format != format) {
 		CHECK(role == ROLE_EMBED_W);
 		team_close(team);
 		return;
 	}
 	CHECK_OK(weights_open(&w, m, 1, &e), &e);
-	weights_want_matrix(w, role, 0, format, &matrix);
+	weights_want_matrix(w, role, 0, (struct matrix_kind){ format, OPERAND_F32 }, &matrix);
 	CHECK_OK(weights_load(w, team, none, &e), &e);
 	CHECK(matrix.rows == stored.rows && matrix.columns == stored.columns);
 	a = mem_calloc(stored.columns, sizeof(*a));
@@ -68,6 +69,7 @@ TEST(matrix_row__reads_back_what_was_packed)
 		{ "llama-plain", PANEL_F32, 0 },
 		{ "llama-plain", PANEL_BF16, 1.0f / 256 },
 		{ "gpt2", PANEL_F32, 0 },
+		{ "llama-gqa-tied-f16", PANEL_F16, 0 },
 		{ "bloom", PANEL_BF16, 0 },
 		{ "gguf/llama-q8_0.gguf", PANEL_Q8, 0 },
 		{ "gguf/llama-q8_0.gguf", PANEL_F32, 0 },
@@ -128,15 +130,44 @@ TEST(weights_load__tables_and_vectors)
 	model_close(m);
 }
 
-/* Goal: each mode keeps each dtype in the format that the page says. */
-TEST(weights_format__by_mode_and_dtype)
+/* Goal: each mode keeps each dtype as the page says; a weight format has its own panels in every
+ * mode, and floats among integers go as bf16.
+ */
+TEST(weights_kind__by_mode_format_and_dtype)
 {
-	for (enum dtype d = 0; d < DTYPE_COUNT; d++) {
-		CHECK_EQ(weights_format(COMPUTE_F32, d), PANEL_F32);
-		CHECK_EQ(weights_format(COMPUTE_BF16, d), PANEL_BF16);
+	static const struct {
+		enum compute_mode mode;
+		enum weight_format weights;
+		enum dtype dtype;
+		enum panel_format format;
+		enum operand_format operand;
+	} cases[] = {
+		{ COMPUTE_F32, WEIGHTS_KEEP, DTYPE_F32, PANEL_F32, OPERAND_F32 },
+		{ COMPUTE_F32, WEIGHTS_KEEP, DTYPE_F16, PANEL_F16, OPERAND_F32 },
+		{ COMPUTE_F32, WEIGHTS_KEEP, DTYPE_BF16, PANEL_BF16, OPERAND_F32 },
+		{ COMPUTE_F32, WEIGHTS_KEEP, DTYPE_Q4_1, PANEL_Q4_1, OPERAND_F32 },
+		{ COMPUTE_BF16, WEIGHTS_KEEP, DTYPE_F32, PANEL_BF16, OPERAND_BF16 },
+		{ COMPUTE_BF16, WEIGHTS_KEEP, DTYPE_F16, PANEL_BF16, OPERAND_BF16 },
+		{ COMPUTE_BF16, WEIGHTS_KEEP, DTYPE_Q8_0, PANEL_Q8, OPERAND_BF16 },
+		{ COMPUTE_INT8, WEIGHTS_KEEP, DTYPE_F16, PANEL_BF16, OPERAND_BF16 },
+		{ COMPUTE_INT8, WEIGHTS_KEEP, DTYPE_Q8_0, PANEL_Q8, OPERAND_INT8 },
+		{ COMPUTE_INT8, WEIGHTS_KEEP, DTYPE_Q4_0, PANEL_Q4_0, OPERAND_INT8 },
+		{ COMPUTE_INT8, WEIGHTS_KEEP, DTYPE_Q4_1, PANEL_Q4_1, OPERAND_INT8 },
+		{ COMPUTE_F32, WEIGHTS_BF16, DTYPE_F32, PANEL_BF16, OPERAND_F32 },
+		{ COMPUTE_BF16, WEIGHTS_BF16, DTYPE_Q4_1, PANEL_BF16, OPERAND_BF16 },
+		{ COMPUTE_F32, WEIGHTS_INT8, DTYPE_F32, PANEL_I8, OPERAND_F32 },
+		{ COMPUTE_BF16, WEIGHTS_INT8, DTYPE_Q8_0, PANEL_I8, OPERAND_BF16 },
+		{ COMPUTE_INT8, WEIGHTS_INT8, DTYPE_BF16, PANEL_I8, OPERAND_INT8 },
+		{ COMPUTE_F32, WEIGHTS_INT4, DTYPE_F16, PANEL_Q4_0, OPERAND_F32 },
+		{ COMPUTE_BF16, WEIGHTS_INT4, DTYPE_Q4_1, PANEL_Q4_0, OPERAND_BF16 },
+		{ COMPUTE_INT8, WEIGHTS_INT4, DTYPE_F32, PANEL_Q4_0, OPERAND_INT8 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		struct matrix_kind kind = weights_kind(cases[i].mode, cases[i].weights,
+						       cases[i].dtype);
+
+		CHECK_EQ(kind.format, cases[i].format);
+		CHECK_EQ(kind.operand, cases[i].operand);
 	}
-	CHECK_EQ(weights_format(COMPUTE_INT8, DTYPE_Q8_0), PANEL_Q8);
-	CHECK_EQ(weights_format(COMPUTE_INT8, DTYPE_Q4_0), PANEL_Q4_0);
-	CHECK_EQ(weights_format(COMPUTE_INT8, DTYPE_Q4_1), PANEL_Q4_1);
-	CHECK_EQ(weights_format(COMPUTE_INT8, DTYPE_F16), PANEL_BF16);
 }

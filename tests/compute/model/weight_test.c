@@ -105,3 +105,29 @@ TEST(weight_row__quantised)
 		CHECK(weight_row_raw(&w, r) == stored + (r + 1) * 68);
 	}
 }
+
+/* Goal: a part is what the rows hold, in every order, also from a column in the middle. */
+TEST(weight_part__is_the_rows)
+{
+	enum { ROWS = 36, COLUMNS = 21, STORED = 108, STRIDE = 25 };
+	static const enum weight_order orders[] = { WEIGHT_PLAIN, WEIGHT_TRANSPOSED,
+						    WEIGHT_PER_HEAD, WEIGHT_ROTARY_PAIRS };
+	float stored[STORED * COLUMNS], part[WEIGHT_PART_ROWS * STRIDE], row[COLUMNS];
+
+	for (uint32_t i = 0; i < STORED * COLUMNS; i++)
+		stored[i] = (float)i;
+	for (size_t o = 0; o < ARRAY_LENGTH(orders); o++) {
+		bool transposed = orders[o] == WEIGHT_TRANSPOSED;
+		struct weight w = {
+			.dtype = DTYPE_F32, .order = orders[o], .rows = ROWS, .columns = COLUMNS,
+			.stored_columns = transposed ? STORED : COLUMNS, .head_dim = 12, .part = 1,
+			.row0 = transposed ? ROWS : 0, .data = (const uint8_t *)stored,
+		};
+
+		weight_part(&w, 3, WEIGHT_PART_ROWS, 5, 14, part, STRIDE);
+		for (uint32_t r = 0; r < WEIGHT_PART_ROWS; r++) {
+			weight_row(&w, 3 + r, row);
+			CHECK_BYTES(part + (size_t)r * STRIDE, row + 5, 14 * sizeof(float));
+		}
+	}
+}
