@@ -24,6 +24,7 @@ struct gateway_flags {
 	int compute, weights;
 	uint64_t request_ns, drain_ns, body_bytes;
 	struct security_flags security;
+	struct network_flags network;
 	bool no_chat, json;
 };
 
@@ -44,6 +45,7 @@ static const struct option options[] = {
 	{ "listen", OPTION_ADDRESS, AT(listen), "127.0.0.1:8080",
 	  .help = "address for HTTP clients, port 0: any free one" },
 	SECURITY_HEADING, CREDENTIALS_OPTION, JOIN_OPTION, INSECURE_OPTION,
+	NETWORK_OPTIONS,
 	{ .kind = OPTION_HEADING, .help = "The device for the edges" },
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE", .help = "cpu, or cuda:N" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
@@ -253,7 +255,7 @@ static int serve(struct serving *s, struct error *e)
 	const struct gateway_flags *f = s->flags;
 	struct running_options running = {
 		.name = "petals-gateway", .role = ROLE_GATEWAY, .stopping = on_stopping, .ctx = s,
-		.security = &f->security, .directory = f->directory,
+		.network = &f->network, .security = &f->security, .directory = f->directory,
 	};
 	int rc = model_open(&s->model, f->model, e);
 

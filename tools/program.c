@@ -14,6 +14,7 @@
 struct running {
 	struct running_options options;
 	struct identity *identity;      /* NULL: insecure */
+	struct port *port;              /* NULL: no datagrams */
 	struct address directory;
 	struct node *node;
 	struct rpc *rpc;
@@ -127,6 +128,7 @@ static int open_keeper(struct running *r, struct error *e)
 static int open_node(struct running *r, struct error *e)
 {
 	struct transport_options o;
+	int rc;
 
 	transport_options_default(&o);
 	o.engine = "uring";
@@ -138,7 +140,8 @@ static int open_node(struct running *r, struct error *e)
 		o.large_bytes = MAX(o.large_bytes, r->options.large_bytes);
 	if (r->options.peers_max)
 		o.peers_max = r->options.peers_max;
-	return node_open(&r->node, &o, e);
+	rc = r->options.network ? network_open(&o, &r->port, r->options.network, e) : 0;
+	return rc < 0 ? rc : node_open(&r->node, &o, e);
 }
 
 static int listen_for_peers(struct running *r, struct error *e)
@@ -194,6 +197,9 @@ int running_open(struct running **out, const struct running_options *o, struct e
 		return rc;
 	}
 	endpoints_add_counters(r->endpoints, transport_counters(node_transport(r->node)));
+	if (transport_datagram_counters(node_transport(r->node)))
+		endpoints_add_counters(r->endpoints,
+				       transport_datagram_counters(node_transport(r->node)));
 	endpoints_add_counters(r->endpoints, node_counters(r->node));
 	endpoints_add_counters(r->endpoints, rpc_counters(r->rpc));
 	if (r->identity) {
@@ -215,6 +221,7 @@ void running_close(struct running *r)
 	keeper_close(r->keeper);
 	rpc_close(r->rpc);
 	node_close(r->node);
+	port_close(r->port);
 	identity_close(r->identity);
 	mem_free(r);
 }

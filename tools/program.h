@@ -12,6 +12,7 @@
 #include "control/endpoints.h"
 #include "control/keeper.h"
 #include "control/rpc.h"
+#include "tools/network.h"
 #include "tools/security.h"
 
 struct running;
@@ -24,6 +25,7 @@ struct running_options {
 	uint32_t large_bytes;           /* a landing slot must hold, 0: what JSON needs */
 	uint32_t peers_max;
 	const struct security_flags *security;
+	const struct network_flags *network;    /* NULL: as transport_options_default() */
 	const char *directory;          /* HOST:PORT that it is told of, NULL: it is one itself */
 	/* How the certificate is renewed other than by that directory (keeper.h), or NULL. */
 	int (*renew)(void *ctx, const char *request, char **certificate, struct error *e);

@@ -20,6 +20,7 @@ struct server_flags {
 	int compute, weights, wire;
 	uint64_t kv_bytes, history_bytes, lease_ns, drain_ns;
 	struct security_flags security;
+	struct network_flags network;
 	bool json;
 };
 
@@ -43,6 +44,7 @@ static const struct option options[] = {
 	{ "name", OPTION_TEXT, AT(name), NULL, .metavar = "NAME",
 	  .help = "what people call this server; its address unless given" },
 	SECURITY_HEADING, CREDENTIALS_OPTION, JOIN_OPTION, INSECURE_OPTION,
+	NETWORK_OPTIONS,
 	{ .kind = OPTION_HEADING, .help = "The device" },
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",
 	  .help = "cpu, or cuda:N" },
@@ -230,7 +232,7 @@ static int serve(struct serving *s, struct error *e)
 	struct running_options running = {
 		.name = "petals-server", .role = ROLE_SERVER, .listen = f->listen,
 		.metrics = f->metrics, .stopping = on_stopping, .ctx = s,
-		.security = &f->security, .directory = f->directory,
+		.network = &f->network, .security = &f->security, .directory = f->directory,
 	};
 	struct server_options o;
 	struct address directory;
