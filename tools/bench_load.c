@@ -24,6 +24,7 @@ struct load {
 	uint32_t peer;
 	bool up, done, waiting;         /* ... for a reply */
 	bool blocked;                   /* until there is credit again */
+	bool ready;                     /* datagrams carry what is said */
 	enum { WARMING, MEASURING, TALLYING } phase;
 	uint64_t began_ns, asked_ns, cpu_ns;
 	struct load_tally tally;
@@ -213,11 +214,21 @@ static bool may_push(const struct load *l)
 	return l->options.to && l->up && !l->done && !l->waiting && !l->blocked;
 }
 
+/* With a port, what is measured goes by datagrams. */
+static bool on_its_way(struct load *l)
+{
+	if (l->ready || !l->options.transport.port)
+		return true;
+	l->ready = transport_by_datagrams(l->transport, l->peer);
+	l->began_ns = now(l);
+	return l->ready;
+}
+
 static int push(void *ctx, uint64_t now_ns)
 {
 	struct load *l = ctx;
 
-	if (!may_push(l))
+	if (!may_push(l) || !on_its_way(l))
 		return 0;
 	return l->options.pattern == LOAD_PING ? push_ping(l) : push_stream(l);
 }

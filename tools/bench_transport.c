@@ -9,6 +9,7 @@
 #include <openssl/x509.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -22,10 +23,11 @@
 #include "tools/bench.h"
 #include "tools/bench_ceiling.h"
 #include "tools/bench_load.h"
+#include "tools/network.h"
 #include "tools/stats.h"
 
 enum pattern { PATTERN_STREAM, PATTERN_PING, PATTERN_INCAST };
-enum { ENGINE_URING, ENGINE_SIM };
+enum { ENGINE_URING, ENGINE_DPDK, ENGINE_SIM };
 enum { SEALED_YES, SEALED_NO };
 enum { INCAST_SENDERS = 3 };
 
@@ -33,17 +35,21 @@ struct transport_flags {
 	int engine, sealed, pattern;
 	uint64_t bytes, run_ns;
 	int64_t connections;
+	char *impair;
 	bool busy_poll, no_ceilings, json;
 };
 
 #define AT(field) offsetof(struct transport_flags, field)
 
-static const char *const engines[] = { "uring", "sim" };
+static const char *const engines[] = { "uring", "dpdk", "sim" };
 static const char *const patterns[] = { "stream", "ping", "incast" };
 
 static const struct option options[] = {
-	{ "engine", OPTION_CHOICE, AT(engine), "uring", .choices = "uring|sim",
-	  .help = "what moves the bytes; sim counts in virtual time" },
+	{ "engine", OPTION_CHOICE, AT(engine), "uring", .choices = "uring|dpdk|sim",
+	  .help = "what moves the bytes: TCP, datagrams over DPDK's memif, or a simulated "
+		  "network in virtual time" },
+	{ "impair", OPTION_TEXT, AT(impair), NULL, .metavar = "WORDS",
+	  .help = "dpdk: what a bad network would do, \"drop=1%,delay=1ms\"" },
 	{ "pattern", OPTION_CHOICE, AT(pattern), "stream", .choices = "stream|ping|incast",
 	  .help = "one sender; questions and answers of one byte; three senders at once" },
 	{ "bytes", OPTION_BYTES, AT(bytes), "1M", 1, 8 << 20, .help = "payload of a message" },
@@ -57,6 +63,13 @@ static const struct option options[] = {
 	{ "no-ceilings", OPTION_FLAG, AT(no_ceilings),
 	  .help = "leave out what the machine could do" },
 	{ "json", OPTION_FLAG, AT(json), .help = "print one JSON object" },
+};
+
+/* What every end is started with. */
+struct bench_run {
+	const struct transport_flags *flags;
+	struct load_options load;
+	char folder[32];                /* of the memif's socket */
 };
 
 /* What a sender's process tells. */
@@ -118,12 +131,28 @@ static void fill_options(const struct transport_flags *f, struct load_options *o
 		.bytes = (uint32_t)f->bytes, .run_ns = f->run_ns, .warm_ns = f->run_ns / 4,
 	};
 	transport_options_default(&o->transport);
-	o->transport.engine = engines[f->engine];
+	o->transport.engine = f->engine == ENGINE_SIM ? "sim" : "uring";
 	o->transport.clock = clock_real();
 	o->transport.name = "petals-bench";
 	o->transport.large_bytes = MAX(o->transport.large_bytes, o->bytes);
 	o->transport.lanes = (uint32_t)f->connections;
 	o->transport.busy_poll = f->busy_poll;
+}
+
+/* The two ends of a shared-memory link, each in a process of its own. */
+static int open_memif(struct load_options *o, const struct transport_flags *f,
+		      const char *folder, struct port **port, struct error *e)
+{
+	char args[512], address[64];
+	const struct network_flags flags = {
+		.connections = f->connections, .busy_poll = f->busy_poll, .near_ns = NS_PER_S,
+		.dpdk_address = address, .dpdk_args = args, .impair = f->impair,
+	};
+
+	snprintf(args, sizeof(args), "--no-huge -m 256 --no-pci --vdev=net_memif0,role=%s,id=0,"
+		 "socket=%s/s,socket-abstract=no,bsize=2048", o->to ? "client" : "server", folder);
+	snprintf(address, sizeof(address), "10.99.0.%d/24:7900", o->to ? 2 : 1);
+	return network_open(&o->transport, port, &flags, e);
 }
 
 static void take_results(struct load *l, enum pattern pattern, struct told *out)
@@ -150,30 +179,35 @@ static void take_results(struct load *l, enum pattern pattern, struct told *out)
 }
 
 /* The process of one end; a receiver says where it listens, a sender what came of it. */
-static void end_process(const struct load_options *o, enum pattern pattern, uint32_t core,
-			int tell)
+static void end_process(const struct bench_run *r, const struct address *to, int tell)
 {
+	struct load_options o = r->load;
 	struct told told = { 0 };
 	struct error e = { 0 };
+	struct port *port = NULL;
 	struct load *l;
+	int rc = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	ceiling_pin(core);
-	if (load_open(&l, o, &e) < 0) {
+	ceiling_pin(to ? 0 : 1);
+	o.to = to;
+	if (r->flags->engine == ENGINE_DPDK)
+		rc = open_memif(&o, r->flags, r->folder, &port, &e);
+	if (rc < 0 || load_open(&l, &o, &e) < 0) {
 		snprintf(told.failure, sizeof(told.failure), "%s", e.text);
-	} else if (!o->to) {
+	} else if (!to) {
 		(void)!write(tell, load_address(l), sizeof(struct address));
 		core_run(load_core(l));         /* until it is killed */
 	} else {
 		core_run(load_core(l));
-		take_results(l, pattern, &told);
+		take_results(l, r->flags->pattern, &told);
 	}
 	(void)!write(tell, &told, sizeof(told));
 	_exit(0);
 }
 
-static pid_t start_end(const struct load_options *o, enum pattern pattern, uint32_t core,
-		       int *hear, struct error *e)
+static pid_t start_end(const struct bench_run *r, const struct address *to, int *hear,
+		       struct error *e)
 {
 	int fds[2];
 	pid_t pid;
@@ -182,21 +216,21 @@ static pid_t start_end(const struct load_options *o, enum pattern pattern, uint3
 		return error_errno(e, -errno, "a pipe");
 	pid = fork();
 	if (pid == 0)
-		end_process(o, pattern, core, fds[1]);
+		end_process(r, to, fds[1]);
 	close(fds[1]);
 	*hear = fds[0];
 	return pid < 0 ? error_errno(e, -errno, "a process for an end") : pid;
 }
 
-static int run_senders(const struct transport_flags *f, struct load_options *o,
-		       struct told *told, struct error *e)
+static int run_senders(const struct bench_run *r, const struct address *to, struct told *told,
+		       struct error *e)
 {
-	uint32_t senders = f->pattern == PATTERN_INCAST ? INCAST_SENDERS : 1;
+	uint32_t senders = r->flags->pattern == PATTERN_INCAST ? INCAST_SENDERS : 1;
 	int hears[INCAST_SENDERS];
 	int rc = 0;
 
 	for (uint32_t i = 0; i < senders; i++) {
-		pid_t pid = start_end(o, f->pattern, 0, &hears[i], e);
+		pid_t pid = start_end(r, to, &hears[i], e);
 
 		if (pid < 0)
 			return pid;
@@ -211,31 +245,57 @@ static int run_senders(const struct transport_flags *f, struct load_options *o,
 	return rc;
 }
 
+static int check(const struct transport_flags *f, struct error *e)
+{
+	if (f->engine == ENGINE_DPDK && f->sealed == SEALED_NO)
+		return error_set(e, -EINVAL, "--engine dpdk: datagrams are always sealed");
+	if (f->engine == ENGINE_DPDK && f->pattern == PATTERN_INCAST)
+		return error_set(e, -ENOTSUP, "--engine dpdk has no incast: memif joins two");
+	if (f->engine != ENGINE_DPDK && f->impair)
+		return error_set(e, -EINVAL, "--impair is for --engine dpdk");
+	return 0;
+}
+
+static void remove_folder(const char *folder)
+{
+	char socket[64];
+
+	snprintf(socket, sizeof(socket), "%s/s", folder);
+	unlink(socket);
+	rmdir(folder);
+}
+
 static int run_real(const struct transport_flags *f, struct told *told, struct error *e)
 {
-	struct load_options o;
-	struct address address;
+	struct bench_run r = { .flags = f, .folder = "/tmp/petals-bench-XXXXXX" };
+	struct { struct address address; struct told told; } heard = { 0 };
 	int hear, rc;
 	pid_t receiver;
 
-	fill_options(f, &o);
-	rc = f->sealed == SEALED_YES ? make_identity(&o.transport.identity, e) : 0;
+	rc = check(f, e);
 	if (rc < 0)
 		return rc;
-	receiver = start_end(&o, f->pattern, 1, &hear, e);
+	fill_options(f, &r.load);
+	if (!mkdtemp(r.folder))
+		return error_errno(e, -errno, "a folder in /tmp");
+	rc = f->sealed == SEALED_YES ? make_identity(&r.load.transport.identity, e) : 0;
+	if (rc < 0)
+		return rc;
+	receiver = start_end(&r, NULL, &hear, e);
 	if (receiver < 0)
 		return receiver;
-	if (read(hear, &address, sizeof(address)) != sizeof(address)) {
+	if (read(hear, &heard.told, sizeof(heard.told)) == sizeof(heard.told))
+		rc = error_set(e, -EIO, "the receiver failed: %s", heard.told.failure);
+	else if (memcpy(&heard.address, &heard.told, sizeof(heard.address)), heard.address.text[0])
+		rc = run_senders(&r, &heard.address, told, e);
+	else
 		rc = error_set(e, -EPIPE, "the receiver did not start");
-	} else {
-		o.to = &address;
-		rc = run_senders(f, &o, told, e);
-	}
 	kill(receiver, SIGKILL);
 	while (wait(NULL) > 0)
 		;
 	close(hear);
-	identity_close(o.transport.identity);
+	remove_folder(r.folder);
+	identity_close(r.load.transport.identity);
 	return rc;
 }
 
@@ -244,12 +304,12 @@ static bool sender_done(void *ctx)
 	return load_is_done(ctx);
 }
 
-/* Both ends here, on a network of 100 Gbit/s and 10 us. */
+/* Both ends here, on a network of 10 Gbit/s and 10 us. */
 static int run_sim(const struct transport_flags *f, struct told *told, struct error *e)
 {
 	const struct sim_options network = { .seed = 1, .delay_least_ns = 10 * NS_PER_US,
 					     .delay_most_ns = 10 * NS_PER_US,
-					     .bytes_per_ns = 12.5 };
+					     .bytes_per_ns = 1.25 };
 	struct load_options o;
 	struct load *ends[2] = { NULL };
 	struct sim_network *n;

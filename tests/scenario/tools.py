@@ -67,6 +67,27 @@ def decode_and_prefill_measure():
     check("tokens_per_second" in blocks, blocks)
 
 
+def transports_carry_messages():
+    keys = {"engine", "pattern", "bytes", "sealed", "gbit_per_s", "p50_us", "p99_us"}
+    short = ["--json", "--seconds", "0.2s", "--no-ceilings"]
+    for pattern in ("stream", "ping", "incast"):
+        for sealed in ("yes", "no"):
+            got = json.loads(tool("petals-bench", "transport", *short, "--pattern", pattern,
+                                  "--sealed", sealed, "--bytes", "100K"))
+            check(keys <= set(got), f"{got}")
+            check((got["p50_us"] if pattern == "ping" else got["gbit_per_s"]) > 0, f"{got}")
+    got = json.loads(tool("petals-bench", "transport", *short[:3], "--pattern", "ping"))
+    check(got["ceilings"]["bare_ping_p50_us"] > 0, f"{got}")
+    got = json.loads(tool("petals-bench", "transport", *short, "--engine", "sim"))
+    check(9 < got["gbit_per_s"] <= 10, f"the simulated link has 10: {got}")
+    said = tool("petals-bench", "transport", "--engine", "dpdk", "--sealed", "no", status=1)
+    check("always sealed" in said, said)
+    if os.path.exists(os.path.join(os.path.dirname(BIN), "lib", "petals-dpdk.so")):
+        got = json.loads(tool("petals-bench", "transport", *short, "--engine", "dpdk",
+                              "--impair", "drop=1%,seed=3").splitlines()[-1])
+        check(got["gbit_per_s"] > 0, f"{got}")
+
+
 def weights_are_loaded_as_asked():
     for weights, kind in (("keep", "cpu/f32/f32"), ("int8", "cpu/int8/f32/f32")):
         args = ["--model", SMALL, "--tokens", 8, "--compute", "f32", "--weights", weights]
@@ -105,6 +126,7 @@ main(
     each_fault_is_survived,
     what_cannot_be_is_refused,
     decode_and_prefill_measure,
+    transports_carry_messages,
     weights_are_loaded_as_asked,
     quality_is_told_beside_f32,
 )
