@@ -122,7 +122,7 @@ struct sealing {
 	struct envelope *payload;       /* its next bytes follow in a record of their own */
 	uint32_t payload_offset;
 	uint32_t staged_bytes, staged_sent;
-	uint8_t staging[STAGING_BYTES];
+	uint8_t *staging;               /* STAGING_BYTES; touched as far as it is used */
 };
 
 struct lane {
@@ -210,6 +210,7 @@ struct peer {
 
 	uint64_t born_att;              /* when it began to join, or to leave */
 	uint64_t heard_att, ping_att, expect_att;
+	uint64_t idle_gap_ns;           /* between pings while nothing is expected */
 	uint32_t expected;
 	uint64_t pong_stamp;
 	uint64_t ping_stamp, ping_gap_ns;   /* clock and gaps so far when the ping left */

@@ -17,7 +17,8 @@
 #include "dataplane/base/log.h"
 #include "dataplane/layer.h"
 
-static const uint64_t idle_ping_ns = NS_PER_S;          /* for the round trip */
+static const uint64_t idle_ping_least_ns = NS_PER_S;    /* for the round trip, then less often */
+static const uint64_t idle_ping_most_ns = 4 * NS_PER_S;
 static const uint64_t linger_ns = 250 * NS_PER_MS;      /* for the last datagrams */
 static const uint64_t idle_silence_ns = 10 * NS_PER_S;  /* nothing expected, still dead */
 
@@ -65,6 +66,7 @@ struct peer *peer_new(struct transport *t, const struct address *a)
 	p->id = ++t->last_id;
 	p->address = *a;
 	p->heard_att = p->ping_att = attentive(t);
+	p->idle_gap_ns = idle_ping_least_ns;
 	if (map_put(t->by_id, p->id, p) < 0)
 		return NULL;
 	enter(p, PEER_JOINING);
@@ -387,12 +389,13 @@ static uint64_t silence_due(const struct peer *p)
 
 static uint64_t ping_due(const struct peer *p)
 {
-	uint64_t idle = p->ping_att + idle_ping_ns;
+	uint64_t last_att = MAX(p->heard_att, p->ping_att);
 
+	/* While nothing is expected one side's pings are enough: whoever dialed comes first. */
 	if (!p->expected)
-		return idle;
-	return MIN(idle, MAX(MAX(p->heard_att, p->ping_att), p->expect_att) +
-			 p->transport->options.heartbeat_ns);
+		return last_att + p->idle_gap_ns + (p->dialed ? 0 : p->idle_gap_ns / 4);
+	return MIN(p->ping_att + idle_ping_least_ns,
+		   MAX(last_att, p->expect_att) + p->transport->options.heartbeat_ns);
 }
 
 uint64_t peer_due_att(const struct peer *p)
@@ -420,6 +423,8 @@ static void silence_timer(struct peer *p, uint64_t att)
 		peer_fail(p, -ETIMEDOUT, reason);
 	} else if (att >= ping_due(p)) {
 		p->ping_att = att;
+		p->idle_gap_ns = p->expected ? idle_ping_least_ns :
+					       MIN(2 * p->idle_gap_ns, idle_ping_most_ns);
 		outbound_post(p->lanes[0], CONTROL_PING);
 	}
 }

@@ -24,8 +24,12 @@ int sealed_open(struct lane *l, bool dialing, struct error *e)
 	int rc = -ENOMEM;
 
 	if (s)
+		s->staging = mem_alloc(STAGING_BYTES);
+	if (s && s->staging)
 		rc = tls_open(&s->tls, l->transport->options.identity, dialing, e);
 	if (rc < 0) {
+		if (s)
+			mem_free(s->staging);
 		mem_free(s);
 		return error_errno(e, rc, "cannot secure a connection with %s", l->address.text);
 	}
@@ -45,6 +49,7 @@ void sealed_close(struct lane *l)
 	seal_close(s->receives);
 	OPENSSL_cleanse(s->flow_sends, sizeof(s->flow_sends));
 	OPENSSL_cleanse(s->flow_receives, sizeof(s->flow_receives));
+	mem_free(s->staging);
 	mem_free(s);
 	l->sealing = NULL;
 }
@@ -321,9 +326,9 @@ static void stage(struct lane *l)
 
 	s->staged_bytes = s->staged_sent = 0;
 	if (s->tls)
-		s->staged_bytes = (uint32_t)tls_say(s->tls, s->staging, sizeof(s->staging));
+		s->staged_bytes = (uint32_t)tls_say(s->tls, s->staging, STAGING_BYTES);
 	while (s->sends && l->state != LANE_SECURING && !s->out_of_keys &&
-	       s->staged_bytes + most <= sizeof(s->staging))
+	       s->staged_bytes + most <= STAGING_BYTES)
 		if (!(s->payload ? seal_payload(l) : seal_frames(l)))
 			break;
 }

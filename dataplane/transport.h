@@ -135,8 +135,8 @@ void message_put(struct transport *t, struct message *m);
  * Time in which our own loop was held up does not count.
  */
 void transport_expect(struct transport *t, uint32_t peer, int delta);
-/* Smoothed round trip of pings, 0 until measured; also updated when idle (one
- * ping a second).
+/* Smoothed round trip of pings, 0 until measured; also updated when idle (each second at
+ * first, then each fourth).
  */
 uint64_t transport_rtt_ns(const struct transport *t, uint32_t peer);
 bool transport_is_up(const struct transport *t, uint32_t peer);

@@ -25,6 +25,7 @@ struct load {
 	bool up, done, waiting;         /* ... for a reply */
 	bool blocked;                   /* until there is credit again */
 	bool ready;                     /* datagrams carry what is said */
+	uint32_t ups;
 	enum { WARMING, MEASURING, TALLYING } phase;
 	uint64_t began_ns, asked_ns, cpu_ns;
 	struct load_tally tally;
@@ -59,13 +60,8 @@ static void on_up(void *ctx, const struct peer_info *info)
 {
 	struct load *l = ctx;
 
-	l->up = true;
-	if (l->options.to) {
-		l->began_ns = now(l);
-		return;
-	}
-	if (l->senders < LOAD_SENDERS_MAX)
-		l->counted[l->senders++] = (struct counted){ .peer = info->peer };
+	l->up = ++l->ups >= MAX(l->options.connects, 1u);
+	l->began_ns = now(l);
 }
 
 static void on_lost(void *ctx, uint32_t peer, int code, const char *reason)
@@ -83,12 +79,16 @@ static void on_writable(void *ctx, uint32_t peer)
 	((struct load *)ctx)->blocked = false;
 }
 
+/* NULL: there are more than a bench starts. */
 static struct counted *find_sender(struct load *l, uint32_t peer)
 {
 	for (uint32_t i = 0; i < l->senders; i++)
 		if (l->counted[i].peer == peer)
 			return &l->counted[i];
-	return NULL;
+	if (l->senders == LOAD_SENDERS_MAX)
+		return NULL;
+	l->counted[l->senders] = (struct counted){ .peer = peer };
+	return &l->counted[l->senders++];
 }
 
 static void reply(struct load *l, uint32_t peer, const void *data, uint32_t bytes)
@@ -126,7 +126,7 @@ static void count(struct load *l, const struct message *m)
 	t = (struct load_tally){ le64_of(c->bytes), le64_of(c->last_ns - c->first_ns),
 				 le64_of(cpu_now() - c->cpu_ns) };
 	reply(l, m->peer, &t, sizeof(t));
-	*c = (struct counted){ .peer = m->peer };
+	*c = (struct counted){ .peer = m->peer, .cpu_ns = cpu_now() };
 }
 
 static void take_reply(struct load *l, const struct message *m)
@@ -209,6 +209,17 @@ static int push_ping(struct load *l)
 	return say(l, STEP_PING, l->options.bytes);
 }
 
+/* The receiver is asked at both ends of the wait, for the time it spent. */
+static int stay_idle(struct load *l)
+{
+	if (l->phase == WARMING)
+		return say(l, STEP_TALLY, 0);
+	if (now(l) - l->began_ns < l->options.run_ns)
+		return 0;
+	l->phase = TALLYING;
+	return say(l, STEP_TALLY, 0);
+}
+
 static bool may_push(const struct load *l)
 {
 	return l->options.to && l->up && !l->done && !l->waiting && !l->blocked;
@@ -230,12 +241,24 @@ static int push(void *ctx, uint64_t now_ns)
 
 	if (!may_push(l) || !on_its_way(l))
 		return 0;
-	return l->options.pattern == LOAD_PING ? push_ping(l) : push_stream(l);
+	switch (l->options.pattern) {
+	case LOAD_PING:
+		return push_ping(l);
+	case LOAD_IDLE:
+		return stay_idle(l);
+	default:
+		return push_stream(l);
+	}
 }
 
 static uint64_t deadline(void *ctx)
 {
-	return may_push(ctx) ? 0 : UINT64_MAX;
+	const struct load *l = ctx;
+
+	if (!may_push(l))
+		return UINT64_MAX;
+	return l->options.pattern == LOAD_IDLE && l->phase == MEASURING ?
+		       l->began_ns + l->options.run_ns : 0;
 }
 
 static int open_transport(struct load *l, struct error *e)
@@ -250,8 +273,10 @@ static int open_transport(struct load *l, struct error *e)
 	if (rc < 0)
 		return rc;
 	core_add(l->core, &(struct poller){ "load", l, push, deadline });
+	for (uint32_t i = 0; o->to && rc == 0 && i < MAX(o->connects, 1u); i++)
+		rc = transport_connect(l->transport, o->to, &l->peer, e);
 	if (o->to)
-		return transport_connect(l->transport, o->to, &l->peer, e);
+		return rc;
 	rc = address_parse(&any, o->transport.network ? "sim:0" : "127.0.0.1:0", e);
 	return rc < 0 ? rc : transport_listen(l->transport, &any, &l->address, e);
 }
@@ -316,6 +341,11 @@ const struct load_tally *load_tally(const struct load *l)
 uint64_t load_cpu_ns(const struct load *l)
 {
 	return l->cpu_ns;
+}
+
+uint64_t load_run_ns(const struct load *l)
+{
+	return l->options.run_ns;
 }
 
 double *load_pings_us(struct load *l, uint32_t *count_out)

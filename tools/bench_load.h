@@ -1,5 +1,6 @@
 /* bench_load.h - one end of a transport measurement: sends as fast as it may, or asks and
- * waits for answers; or hears what others send and tells them how much it was.
+ * waits for answers, or just stays connected; or hears what others send and tells them how
+ * much it was.
  *
  * Both are driven by their core alone, so they run over any engine, in real or virtual time.
  *
@@ -18,7 +19,7 @@
 
 #include "dataplane/core.h"
 
-enum load_pattern { LOAD_STREAM, LOAD_PING };
+enum load_pattern { LOAD_STREAM, LOAD_PING, LOAD_IDLE };
 enum { LOAD_SENDERS_MAX = 8, LOAD_PINGS_MAX = 1 << 18 };
 
 struct load_tally { le64 bytes, elapsed_ns, cpu_ns; };
@@ -28,6 +29,7 @@ struct load_options {
 	const struct address *to;       /* NULL: receive */
 	enum load_pattern pattern;
 	uint32_t bytes;                 /* of a message */
+	uint32_t connects;              /* LOAD_IDLE: peers to dial and leave alone */
 	uint64_t run_ns, warm_ns;       /* measured, and before that */
 };
 
@@ -45,6 +47,7 @@ const char *load_failure(const struct load *l);
 /* A sender's results: what the receiver counted, and round trips in order of time. */
 const struct load_tally *load_tally(const struct load *l);
 uint64_t load_cpu_ns(const struct load *l);
+uint64_t load_run_ns(const struct load *l);             /* it was measured for */
 double *load_pings_us(struct load *l, uint32_t *count);          /* the load's; may be sorted */
 
 #endif

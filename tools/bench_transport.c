@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,7 +27,7 @@
 #include "tools/network.h"
 #include "tools/stats.h"
 
-enum pattern { PATTERN_STREAM, PATTERN_PING, PATTERN_INCAST };
+enum pattern { PATTERN_STREAM, PATTERN_PING, PATTERN_INCAST, PATTERN_IDLE };
 enum { ENGINE_URING, ENGINE_DPDK, ENGINE_SIM };
 enum { SEALED_YES, SEALED_NO };
 enum { INCAST_SENDERS = 3 };
@@ -34,7 +35,7 @@ enum { INCAST_SENDERS = 3 };
 struct transport_flags {
 	int engine, sealed, pattern;
 	uint64_t bytes, run_ns;
-	int64_t connections;
+	int64_t connections, peers;
 	char *impair;
 	bool busy_poll, no_ceilings, json;
 };
@@ -42,7 +43,7 @@ struct transport_flags {
 #define AT(field) offsetof(struct transport_flags, field)
 
 static const char *const engines[] = { "uring", "dpdk", "sim" };
-static const char *const patterns[] = { "stream", "ping", "incast" };
+static const char *const patterns[] = { "stream", "ping", "incast", "idle" };
 
 static const struct option options[] = {
 	{ "engine", OPTION_CHOICE, AT(engine), "uring", .choices = "uring|dpdk|sim",
@@ -50,8 +51,10 @@ static const struct option options[] = {
 		  "network in virtual time" },
 	{ "impair", OPTION_TEXT, AT(impair), NULL, .metavar = "WORDS",
 	  .help = "dpdk: what a bad network would do, \"drop=1%,delay=1ms\"" },
-	{ "pattern", OPTION_CHOICE, AT(pattern), "stream", .choices = "stream|ping|incast",
-	  .help = "one sender; questions and answers of one byte; three senders at once" },
+	{ "pattern", OPTION_CHOICE, AT(pattern), "stream", .choices = "stream|ping|incast|idle",
+	  .help = "one sender; questions and answers of one byte; three senders at once; many "
+		  "peers that say nothing" },
+	{ "peers", OPTION_INTEGER, AT(peers), "1000", 1, 4096, .help = "of pattern idle" },
 	{ "bytes", OPTION_BYTES, AT(bytes), "1M", 1, 8 << 20, .help = "payload of a message" },
 	{ "sealed", OPTION_CHOICE, AT(sealed), "yes", .choices = "yes|no",
 	  .help = "TLS and sealed records, or in the clear" },
@@ -76,6 +79,8 @@ struct bench_run {
 struct told {
 	double gbit_per_s, cpu_s_per_gb;
 	double p50_us, p99_us;
+	double cpu, receiver_cpu;       /* idle: of a core */
+	double mb;
 	uint64_t messages;
 	char failure[ERROR_TEXT_BYTES];
 };
@@ -127,7 +132,9 @@ static int make_identity(struct identity **out, struct error *e)
 static void fill_options(const struct transport_flags *f, struct load_options *o)
 {
 	*o = (struct load_options){
-		.pattern = f->pattern == PATTERN_PING ? LOAD_PING : LOAD_STREAM,
+		.pattern = f->pattern == PATTERN_PING ? LOAD_PING :
+			   f->pattern == PATTERN_IDLE ? LOAD_IDLE : LOAD_STREAM,
+		.connects = f->pattern == PATTERN_IDLE ? (uint32_t)f->peers : 0,
 		.bytes = (uint32_t)f->bytes, .run_ns = f->run_ns, .warm_ns = f->run_ns / 4,
 	};
 	transport_options_default(&o->transport);
@@ -136,6 +143,7 @@ static void fill_options(const struct transport_flags *f, struct load_options *o
 	o->transport.name = "petals-bench";
 	o->transport.large_bytes = MAX(o->transport.large_bytes, o->bytes);
 	o->transport.lanes = (uint32_t)f->connections;
+	o->transport.peers_max = MAX(o->transport.peers_max, o->connects);
 	o->transport.busy_poll = f->busy_poll;
 }
 
@@ -153,6 +161,18 @@ static int open_memif(struct load_options *o, const struct transport_flags *f,
 		 "socket=%s/s,socket-abstract=no,bsize=2048", o->to ? "client" : "server", folder);
 	snprintf(address, sizeof(address), "10.99.0.%d/24:7900", o->to ? 2 : 1);
 	return network_open(&o->transport, port, &flags, e);
+}
+
+static double resident_mb(void)
+{
+	unsigned long long size, resident = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (f && fscanf(f, "%llu %llu", &size, &resident) != 2)
+		resident = 0;
+	if (f)
+		fclose(f);
+	return (double)resident * (double)sysconf(_SC_PAGESIZE) / 1e6;
 }
 
 static void take_results(struct load *l, enum pattern pattern, struct told *out)
@@ -173,9 +193,26 @@ static void take_results(struct load *l, enum pattern pattern, struct told *out)
 		out->p99_us = stats_quantile(us, pings, 0.99);
 		return;
 	}
+	if (pattern == PATTERN_IDLE) {
+		out->cpu = (double)load_cpu_ns(l) / (double)load_run_ns(l);
+		out->receiver_cpu = (double)le64_get(t->cpu_ns) / (double)load_run_ns(l);
+		out->mb = resident_mb();
+		return;
+	}
 	out->gbit_per_s = ns > 0 ? 8 * bytes / ns : 0;
 	if (bytes > 0)
 		out->cpu_s_per_gb = (double)(load_cpu_ns(l) + le64_get(t->cpu_ns)) / bytes;
+}
+
+/* Many peers want many descriptors. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 /* The process of one end; a receiver says where it listens, a sender what came of it. */
@@ -190,6 +227,7 @@ static void end_process(const struct bench_run *r, const struct address *to, int
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	ceiling_pin(to ? 0 : 1);
+	raise_descriptors();
 	o.to = to;
 	if (r->flags->engine == ENGINE_DPDK)
 		rc = open_memif(&o, r->flags, r->folder, &port, &e);
@@ -357,6 +395,14 @@ static json_t *results(const struct transport_flags *f, const struct told *told)
 		least = MIN(least, told[i].gbit_per_s);
 		most = MAX(most, told[i].gbit_per_s);
 		cpu += told[i].cpu_s_per_gb / senders;
+	}
+	if (f->pattern == PATTERN_IDLE) {
+		json_object_update_new(out, json_pack("{s:n,s:n,s:n,s:I,s:f,s:f,s:f}", "gbit_per_s",
+						      "p50_us", "p99_us", "peers",
+						      (json_int_t)f->peers, "dialer_cpu",
+						      told->cpu, "accepter_cpu",
+						      told->receiver_cpu, "dialer_mb", told->mb));
+		return out;
 	}
 	if (f->pattern == PATTERN_PING) {
 		json_object_update_new(out, json_pack("{s:n,s:f,s:f,s:I}", "gbit_per_s", "p50_us",
