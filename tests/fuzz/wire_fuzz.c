@@ -274,6 +274,7 @@ static void add_frame(struct stage *s, struct engine *g, bool spoil)
 static void add_hello(struct stage *s, struct engine *g)
 {
 	struct wire_hello hello = { .role = ROLE_TOOL, .version_least = 1, .version_most = 1,
+				    .lanes = 1,
 				    .credit_small = le32_of(4), .credit_large = le32_of(1),
 				    .slot_large_bytes = le32_of(100000), .name = "fuzz" };
 	struct frame f = { .type = WIRE_HELLO, .payload_bytes = sizeof(hello) };
