@@ -114,12 +114,13 @@ TEST(keeper__asks_again_after_a_cut)
 	run_for(x.network, 5 * NS_PER_S);
 	identity_self(b.program.identity, &p);
 	sim_cut(x.network, a.program.program.id, x.directory.id, true);
-	run_for(x.network, 30 * NS_PER_S);
+	run_for(x.network, 14 * NS_PER_S);
 	CHECK_EQ(ca_revoke(x.ca, "gpu-18", &e), 1);
-	run_for(x.network, 30 * NS_PER_S);
+	run_for(x.network, 5 * NS_PER_S);
 	CHECK(identity_still_valid(a.program.identity, &p, &e));
 	sim_cut(x.network, a.program.program.id, x.directory.id, false);
-	run_for(x.network, 30 * NS_PER_S);
+	/* Long before it would ask by itself. */
+	run_for(x.network, 15 * NS_PER_S);
 	CHECK(!identity_still_valid(a.program.identity, &p, &e));
 	close_kept(&a);
 	close_kept(&b);
