@@ -14,6 +14,7 @@ static void *turn(void *ctx)
 
 static void serve_hello(void *ctx, struct rpc_request *q, const json_t *params)
 {
+	atomic_fetch_add(&((struct real_directory *)ctx)->views, 1);
 	rpc_reply(q, json_pack("{s:s}", "hello", "there"));
 }
 

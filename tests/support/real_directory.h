@@ -10,6 +10,7 @@
 #define PETALS_TESTS_REAL_DIRECTORY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "control/registrar.h"
 
@@ -22,6 +23,7 @@ struct real_directory {
 	struct registrar *registrar;
 	struct address address;
 	json_t *lie;
+	atomic_uint views;              /* how often "view" was asked for */
 	pthread_t thread;
 };
 
