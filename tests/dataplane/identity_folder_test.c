@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "dataplane/base/fault.h"
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tests/support/handshake.h"
@@ -277,6 +278,66 @@ TEST(identity__open_key_files_are_refused)
 	remove_folder(folder);
 	close_world(&w);
 }
+
+#ifdef PETALS_FAULTS
+/* Goal: whatever fails, opening leaves nothing behind, and a change leaves things as they were. */
+TEST(identity__unwinds_every_failure)
+{
+	char *folder = make_folder(), *cert, *list;
+	struct identity_pem pem;
+	struct principal before, self;
+	struct error e = { 0 };
+	struct identity *id;
+	uint64_t live;
+	struct world w;
+	int nth, rc;
+
+	open_world(&w);
+	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	cert = renewed(&w.ca, pem.key, "server-2b");
+	list = test_ca_revocations(&w.ca);
+	test_write_credentials(folder, &pem);
+	live = mem_live_blocks();
+	for (nth = 1;; nth++) {
+		fault_arm(nth);
+		rc = identity_open(&id, folder, &w.clock.clock, &e);
+		if (!fault_fired())
+			break;
+		fault_disarm();
+		CHECK(rc < 0 && e.code == rc && !id);
+		CHECK_EQ(mem_live_blocks(), live);
+	}
+	CHECK(nth > 10);
+	identity_self(id, &before);
+	live = mem_live_blocks();
+	for (nth = 1;; nth++) {
+		fault_arm(nth);
+		rc = identity_install(id, cert, &e);
+		if (!fault_fired())
+			break;
+		fault_disarm();
+		CHECK(rc < 0);
+		identity_self(id, &self);
+		CHECK_TEXT(self.name, before.name);
+		CHECK_EQ(mem_live_blocks(), live);
+	}
+	fault_disarm();
+	CHECK_EQ(rc, 0);
+	/* A list that cannot be kept in the folder is used all the same. */
+	for (nth = 1; rc <= 0; nth++) {
+		fault_arm(nth);
+		rc = identity_set_revocations(id, list, strlen(list), &e);
+		fault_disarm();
+		CHECK(rc != 0);
+	}
+	identity_close(id);
+	mem_free(cert);
+	mem_free(list);
+	identity_pem_release(&pem);
+	remove_folder(folder);
+	close_world(&w);
+}
+#endif
 
 enum { RELOADS = 30 };
 
