@@ -1,6 +1,7 @@
-/* ca.c - a CA's folder: made, opened, locked, listed, and what is revoked in it.
+/* ca.c - a CA's folder: made, opened, locked, listed.
  *
- * Leaves issuing to ca_issue.c, tokens to ca_enrol.c, the two lists to ca_index.c.
+ * Leaves issuing to ca_issue.c, revoking to ca_revoke.c, tokens to ca_enrol.c, the two lists to
+ * ca_index.c.
  */
 #include "control/ca.h"
 
@@ -157,39 +158,13 @@ static int read_ca(struct ca *ca, struct error *e)
 	return rc;
 }
 
-/* The index says what is revoked; this writes it as a list that programs can check. */
-static int write_revocations(struct ca *ca, const struct ca_index *x, struct error *e)
+static void forget_copy(void *ctx, const char *serial)
 {
-	struct certificate_revoked *all =
-		mem_calloc(MAX(x->certificate_count, 1u), sizeof(*all));
-	int64_t now_unix_s = ca_now_unix_s(ca), number = 0;
-	X509_CRL *list = NULL;
-	char *pem = NULL;
-	uint32_t count = 0;
-	int rc = all ? 0 : error_errno(e, -ENOMEM, "listing what is revoked");
+	char *path = ca_issued_path(ctx, serial);
 
-	for (uint32_t i = 0; rc == 0 && i < x->certificate_count; i++) {
-		const struct ca_certificate *c = &x->certificates[i];
-
-		number += c->revoked_unix_s != 0;
-		/* Whoever has expired need not be listed any longer. */
-		if (!c->revoked_unix_s || c->not_after_unix_s < now_unix_s)
-			continue;
-		all[count].serial_bytes = (uint32_t)strlen(c->serial) / 2;
-		certificate_unhex(all[count].serial, c->serial, all[count].serial_bytes);
-		all[count++].unix_s = c->revoked_unix_s;
-	}
-	if (rc == 0)
-		rc = certificate_revocations(&list, all, count, number, now_unix_s,
-					     ca->certificate, ca->key, e);
-	if (rc == 0)
-		rc = certificate_revocations_to_pem(&pem, list, e);
-	if (rc == 0)
-		rc = write_in(ca->folder, "crl.pem", pem, 0644, e);
-	X509_CRL_free(list);
-	mem_free(pem);
-	mem_free(all);
-	return rc;
+	if (path)
+		unlink(path);
+	mem_free(path);
 }
 
 int ca_change_begin(struct ca *ca, struct ca_change *c, struct error *e)
@@ -206,6 +181,8 @@ int ca_change_begin(struct ca *ca, struct ca_change *c, struct error *e)
 		rc = ca_index_load(&c->index, ca->folder, e);
 	if (rc < 0)
 		ca_change_end(c);
+	else
+		ca_index_prune(&c->index, ca_now_unix_s(ca) - CA_KEEP_S, forget_copy, ca);
 	return rc;
 }
 
@@ -243,7 +220,7 @@ int ca_open(struct ca **out, const char *folder, const struct clock *clock, stru
 		return rc;
 	}
 	/* Also after a revocation that was cut short. */
-	rc = write_revocations(ca, &c.index, e);
+	rc = ca_write_revocations(ca, &c.index, e);
 	ca_change_end(&c);
 	if (rc < 0)
 		ca_close(ca);
@@ -260,34 +237,6 @@ void ca_close(struct ca *ca)
 	EVP_PKEY_free(ca->key);
 	mem_free(ca->folder);
 	mem_free(ca);
-}
-
-int ca_revoke(struct ca *ca, const char *which, struct error *e)
-{
-	int64_t now_unix_s = ca_now_unix_s(ca);
-	struct ca_change c;
-	int count = 0, rc = ca_change_begin(ca, &c, e);
-
-	if (rc < 0)
-		return rc;
-	for (uint32_t i = 0; i < c.index.certificate_count; i++) {
-		struct ca_certificate *entry = &c.index.certificates[i];
-
-		if (entry->revoked_unix_s || entry->not_after_unix_s < now_unix_s ||
-		    (strcmp(entry->name, which) && strcmp(entry->serial, which)))
-			continue;
-		entry->revoked_unix_s = now_unix_s;
-		count++;
-	}
-	if (count == 0)
-		rc = error_set(e, -ENOENT, "no valid certificate has the name or serial number %s; "
-			       "`petalsctl ca show` lists them", which);
-	if (rc == 0)
-		rc = ca_index_save_certificates(&c.index, ca->folder, e);
-	if (rc == 0)
-		rc = write_revocations(ca, &c.index, e);
-	ca_change_end(&c);
-	return rc < 0 ? rc : count;
 }
 
 int ca_list(struct ca *ca, struct ca_index *out, struct error *e)
@@ -307,14 +256,4 @@ int ca_list(struct ca *ca, struct ca_index *out, struct error *e)
 int ca_certificate_pem(struct ca *ca, char **pem, struct error *e)
 {
 	return certificate_to_pem(pem, ca->certificate, e);
-}
-
-int ca_revocations_pem(struct ca *ca, char **pem, struct error *e)
-{
-	char *path = file_join(ca->folder, "crl.pem");
-	int rc = path ? file_read(path, 16 << 20, pem, NULL, e) :
-			error_errno(e, -ENOMEM, "reading %s", ca->folder);
-
-	mem_free(path);
-	return rc;
 }

@@ -16,6 +16,8 @@
  *   a token:        given   --enrol--->  spent (the same key may fetch its certificate again)
  *                   given   --time---->  expired
  *
+ * What ended CA_KEEP_S ago is forgotten.
+ *
  * Threads    One at a time per struct ca.
  * Ownership  ca_open() / ca_close(); text handed out: mem_free().
  * Units      _s seconds, _unix_s since 1970.
@@ -28,6 +30,8 @@
 #include "control/ca_index.h"
 #include "control/join_token.h"
 #include "dataplane/base/clock.h"
+
+#define CA_KEEP_S (30LL * 86400)
 
 struct ca;
 

@@ -239,6 +239,25 @@ int ca_index_add_token(struct ca_index *x, const struct ca_token *t)
 	return row ? 0 : -ENOMEM;
 }
 
+void ca_index_prune(struct ca_index *x, int64_t before_unix_s,
+		    void (*gone)(void *ctx, const char *serial), void *ctx)
+{
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < x->certificate_count; i++) {
+		if (x->certificates[i].not_after_unix_s < before_unix_s)
+			gone(ctx, x->certificates[i].serial);
+		else
+			x->certificates[kept++] = x->certificates[i];
+	}
+	x->certificate_count = kept;
+	kept = 0;
+	for (uint32_t i = 0; i < x->token_count; i++)
+		if (x->tokens[i].until_unix_s >= before_unix_s)
+			x->tokens[kept++] = x->tokens[i];
+	x->token_count = kept;
+}
+
 struct ca_certificate *ca_index_find_serial(struct ca_index *x, const char *serial)
 {
 	for (uint32_t i = 0; i < x->certificate_count; i++)

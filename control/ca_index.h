@@ -60,6 +60,9 @@ int ca_index_save_tokens(const struct ca_index *x, const char *folder, struct er
 
 int ca_index_add_certificate(struct ca_index *x, const struct ca_certificate *c);  /* -ENOMEM */
 int ca_index_add_token(struct ca_index *x, const struct ca_token *t);
+/* Leaves out certificates and tokens that ended before then; tells of each certificate. */
+void ca_index_prune(struct ca_index *x, int64_t before_unix_s,
+		    void (*gone)(void *ctx, const char *serial), void *ctx);
 struct ca_certificate *ca_index_find_serial(struct ca_index *x, const char *serial);
 /* The latest of that name that is neither revoked nor expired, or NULL. */
 struct ca_certificate *ca_index_find_valid(struct ca_index *x, const char *name,

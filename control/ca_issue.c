@@ -24,9 +24,11 @@ char *ca_issued_path(const struct ca *ca, const char *serial)
 static int keep_copy(const struct ca *ca, const char *serial, const char *cert, struct error *e)
 {
 	char *path = ca_issued_path(ca, serial);
-	int rc = path ? file_write(path, cert, strlen(cert), 0644, e) :
-			error_errno(e, -ENOMEM, "keeping a certificate");
+	int rc;
 
+	assert(cert);
+	rc = path ? file_write(path, cert, strlen(cert), 0644, e) :
+		    error_errno(e, -ENOMEM, "keeping a certificate");
 	mem_free(path);
 	return rc;
 }

@@ -1,4 +1,5 @@
-/* ca_private.h - a CA as its parts see it.  Private to ca.c, ca_issue.c and ca_enrol.c.
+/* ca_private.h - a CA as its parts see it.  Private to ca.c, ca_issue.c, ca_revoke.c and
+ * ca_enrol.c.
  *
  * Threads    As ca.h.
  * Ownership  ca_change_begin() takes the lock and the index; ca_change_end() drops both.
@@ -28,6 +29,8 @@ struct ca_change {
 int64_t ca_now_unix_s(const struct ca *ca);
 int ca_change_begin(struct ca *ca, struct ca_change *c, struct error *e);
 void ca_change_end(struct ca_change *c);
+/* Within a change: crl.pem says what the index does. */
+int ca_write_revocations(struct ca *ca, const struct ca_index *x, struct error *e);
 /* "FOLDER/issued/SERIAL.pem"; NULL: no memory. */
 char *ca_issued_path(const struct ca *ca, const char *serial);
 /* Within a change: signs, keeps a copy, adds to the index and saves it. */

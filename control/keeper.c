@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <openssl/evp.h>
+#include <openssl/x509.h>
 
 #include "control/certificate.h"
 #include "dataplane/base/log.h"
@@ -24,12 +25,17 @@
 #define CALL_TIMEOUT_NS  (10 * NS_PER_S)
 #define RETRY_MOST_S     600
 
-enum { RENEWALS, LISTS };
+enum { PEERS_TOLD_MAX = RPC_CALLS_MAX };
+
+enum { RENEWALS, LISTS, SHOWN };
 static const struct counter_row rows[] = {
 	[RENEWALS] = { COUNTER, "petals_keeper_renewals_total",
 		       "Times our certificate was to be renewed, by how it went.", "outcome" },
 	[LISTS] = { COUNTER, "petals_keeper_revocation_lists_total",
 		    "Revocation lists received, by what became of them.", "outcome" },
+	[SHOWN] = { COUNTER, "petals_keeper_certificates_shown_total",
+		    "Renewed certificates shown to us by peers, by what became of them.",
+		    "outcome" },
 };
 
 struct keeper {
@@ -46,6 +52,7 @@ struct keeper {
 	int64_t renew_call;
 	uint64_t renew_ns;              /* not before */
 	bool nobody_told;               /* that nobody renews it */
+	uint8_t shown[PRINCIPAL_FINGERPRINT_BYTES];     /* the certificate that peers know */
 };
 
 static void count(struct keeper *k, uint32_t row, const char *outcome)
@@ -225,6 +232,80 @@ static void renew_if_possible(struct keeper *k)
 	k->nobody_told |= !k->o.renew && !k->o.directory;
 }
 
+/* ---- showing it ---- */
+
+/* Whoever does not take it closes the connection when the old one ends. */
+static void on_shown(void *ctx, int code, const char *message, const json_t *result)
+{
+	if (code < 0 && code != -ECONNRESET && code != -ECANCELED)
+		log_warn("keeper", "our renewed certificate is not taken: %s", message);
+}
+
+static void show(struct keeper *k)
+{
+	uint32_t peers[PEERS_TOLD_MAX], count;
+	struct identity_pem pem;
+	struct principal self;
+
+	identity_self(k->o.identity, &self);
+	if (!memcmp(self.fingerprint, k->shown, sizeof(k->shown)) ||
+	    identity_export(k->o.identity, &pem, NULL) < 0)
+		return;
+	memcpy(k->shown, self.fingerprint, sizeof(k->shown));
+	count = node_certified_peers(k->o.node, peers, PEERS_TOLD_MAX);
+	for (uint32_t i = 0; i < count; i++)
+		rpc_call(k->o.rpc, peers[i], "certificate",
+			 json_pack("{s:s}", "certificate", pem.cert), CALL_TIMEOUT_NS, on_shown,
+			 NULL);
+	identity_pem_release(&pem);
+}
+
+/* A certificate for the name and key that the peer has proved to have; in p. */
+static int look_at(struct keeper *k, const struct principal *old, const char *pem,
+		   struct principal *p, struct error *e)
+{
+	struct identity_der der = { NULL, 0 };
+	enum identity_fault fault;
+	unsigned char *bytes = NULL;
+	X509 *c;
+	int length, rc = certificate_from_pem(&c, pem ? pem : "", e);
+
+	if (rc < 0)
+		return rc;
+	length = i2d_X509(c, &bytes);
+	X509_free(c);
+	if (length < 0)
+		return error_errno(e, -ENOMEM, "looking at a certificate");
+	der = (struct identity_der){ bytes, (size_t)length };
+	rc = identity_verify(k->o.identity, &der, 1, 0, p, &fault, e);
+	OPENSSL_free(bytes);
+	if (rc == 0 && (strcmp(p->name, old->name) || memcmp(p->key, old->key, sizeof(p->key))))
+		rc = error_set(e, -EPERM, "it is not for %s's name and key", old->name);
+	return rc;
+}
+
+static void serve_certificate(void *ctx, struct rpc_request *q, const json_t *params)
+{
+	const char *pem = json_string_value(json_object_get(params, "certificate"));
+	const struct principal *old = rpc_request_principal(q);
+	struct keeper *k = ctx;
+	struct principal p;
+	struct error e;
+	int rc = old ? look_at(k, old, pem, &p, &e) :
+		       error_set(&e, -EPERM, "this connection has no certificates");
+
+	count(k, SHOWN, rc < 0 ? "refused" : "taken");
+	if (rc < 0) {
+		log_warn("keeper", "a renewed certificate is not taken: %s", e.text);
+		rpc_fail(q, rc, "%s", e.text);
+		return;
+	}
+	node_renew_principal(k->o.node, rpc_request_peer(q), &p);
+	rpc_reply(q, json_object());
+}
+
+static const struct rpc_method methods[] = { { "certificate", serve_certificate } };
+
 /* ---- the link and the poller ---- */
 
 static void on_lost(void *ctx, uint32_t peer, int code, const char *reason)
@@ -263,6 +344,7 @@ static int poll_keeper(void *ctx, uint64_t now_ns)
 		ask_list(k, now_ns);
 	if (renewal_is_due(k, now_ns))
 		renew_if_possible(k);
+	show(k);
 	return 1;
 }
 
@@ -274,6 +356,7 @@ static uint64_t keeper_deadline(void *ctx)
 int keeper_open(struct keeper **out, const struct keeper_options *o, struct error *e)
 {
 	struct keeper *k = mem_calloc(1, sizeof(*k));
+	struct principal self;
 	int rc = k ? counters_open(&k->counters, rows, ARRAY_LENGTH(rows)) : -ENOMEM;
 
 	*out = NULL;
@@ -287,6 +370,9 @@ int keeper_open(struct keeper **out, const struct keeper_options *o, struct erro
 		return error_errno(e, rc, "opening the keeper of our certificate");
 	}
 	k->o = *o;
+	identity_self(o->identity, &self);
+	memcpy(k->shown, self.fingerprint, sizeof(k->shown));
+	rpc_serve(o->rpc, methods, ARRAY_LENGTH(methods), k);
 	if (o->directory)
 		rpc_on_event(o->rpc, "revocations", on_event, k);
 	core_add(node_core(o->node), &(struct poller){ "keeper", k, poll_keeper, keeper_deadline });

@@ -2,7 +2,10 @@
  * certificate in time, and takes in what was revoked.
  *
  * A certificate is renewed once two thirds of its life are over: by the directory that was told
- * (registrar.h), or by the caller's own means (a directory with a CA).  The key stays.
+ * (registrar.h), or by the caller's own means (a directory with a CA).  The key stays, and those
+ * we are connected with are shown the new one, so that no connection ends with the old:
+ *
+ *   certificate  {certificate} -> {}       PEM, for the key that the caller has proved to have
  *
  * Threads    The node's core thread.
  * Ownership  keeper_open() / keeper_close(); everything in the options is borrowed.

@@ -496,6 +496,28 @@ const struct principal *node_principal(const struct node *n, uint32_t peer)
 	return p && p->certified ? &p->principal : NULL;
 }
 
+void node_renew_principal(struct node *n, uint32_t peer, const struct principal *p)
+{
+	struct node_peer *found = find_peer(n, peer);
+
+	if (!found || !found->certified)
+		return;
+	found->principal = *p;
+	found->may_send = permission_wire_mask(p);
+	transport_renew_principal(n->transport, peer, p);
+}
+
+uint32_t node_certified_peers(const struct node *n, uint32_t *out, uint32_t most)
+{
+	const struct node_peer *p;
+	uint32_t cursor = 0, count = 0;
+
+	while (count < most && (p = map_next(n->peers, &cursor)))
+		if (p->certified && p->principal.roles)
+			out[count++] = p->peer;
+	return count;
+}
+
 static int queue_frame(struct node *n, struct node_peer *p, const struct frame *f,
 		       const void *payload)
 {

@@ -65,6 +65,10 @@ bool node_is_up(const struct node *n, uint32_t peer);
 const struct address *node_address(const struct node *n, uint32_t peer);
 /* Who that is by its certificate, until it is lost; NULL: a plain connection, or nobody. */
 const struct principal *node_principal(const struct node *n, uint32_t peer);
+/* As transport_renew_principal(); also what it may send. */
+void node_renew_principal(struct node *n, uint32_t peer, const struct principal *p);
+/* Peers with a certificate that are up, at most `most` of them; returns how many. */
+uint32_t node_certified_peers(const struct node *n, uint32_t *out, uint32_t most);
 /* Sends a whole small message: header fields and payload_bytes from f, payload
  * copied.  0: sent, or queued until there is credit, in order (a queue goes with its
  * peer).  -ENOTCONN; -ENOBUFS past NODE_QUEUE_*; -EMSGSIZE; -ENOMEM.

@@ -62,7 +62,7 @@ static const struct {
 	{ "leave", VERB_LEASE },        { "view", VERB_WATCH },
 	{ "watch", VERB_WATCH },        { "enrol", VERB_ENROL },
 	{ "renew_certificate", VERB_RENEW },
-	{ "revocations", VERB_RENEW },
+	{ "revocations", VERB_RENEW },   { "certificate", VERB_RENEW },
 };
 
 /* A path that ends in a star is a prefix. */

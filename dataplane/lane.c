@@ -251,6 +251,9 @@ void lane_broken(struct lane *l, int code, const char *reason)
 	if (l->state == LANE_SECURING && code == -ECONNRESET)
 		reason = "the connection was closed in the TLS handshake (does the other side "
 			 "run with --insecure?)";
+	else if (l->state == LANE_GREETING && !l->sealing && p && p->dialed && code == -ECONNRESET)
+		reason = "the connection was closed without a hello (does the other side demand "
+			 "certificates?)";
 	lane_end(l);
 	/* After a goodbye, its other lanes' are on their way. */
 	if (p && !leaving && !l->said_goodbye)

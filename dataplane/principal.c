@@ -169,6 +169,7 @@ int principal_read_any(struct principal *out, const X509 *certificate, struct er
 		return error_set(e, -EBADMSG, "the certificate of %s has no usable serial number",
 				 name);
 	principal_fingerprint(certificate, out->fingerprint);
+	X509_pubkey_digest(certificate, EVP_sha256(), out->key, NULL);
 	return 0;
 }
 

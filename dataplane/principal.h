@@ -41,6 +41,7 @@ struct principal {
 	uint8_t serial[PRINCIPAL_SERIAL_BYTES]; /* big-endian */
 	uint32_t serial_bytes;
 	uint8_t fingerprint[PRINCIPAL_FINGERPRINT_BYTES];       /* of the certificate's DER */
+	uint8_t key[PRINCIPAL_FINGERPRINT_BYTES];               /* of the public key */
 	uint8_t authority[PRINCIPAL_FINGERPRINT_BYTES];         /* of the CA that vouches */
 	int64_t not_before_unix_s, not_after_unix_s;
 };

@@ -432,6 +432,14 @@ void transport_expect(struct transport *t, uint32_t peer, int delta)
 	transport_sooner(t, peer_due_att(p));
 }
 
+void transport_renew_principal(struct transport *t, uint32_t peer, const struct principal *p)
+{
+	struct peer *found = peer_find(t, peer);
+
+	if (found && t->options.identity)
+		found->principal = *p;
+}
+
 uint64_t transport_rtt_ns(const struct transport *t, uint32_t peer)
 {
 	const struct peer *p = peer_find(t, peer);

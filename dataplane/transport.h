@@ -130,6 +130,11 @@ void transport_send(struct transport *t, struct message *m);
 /* Gives back a received message, or a reserved one that is not to be sent. */
 void message_put(struct transport *t, struct message *m);
 
+/* A sealed peer that is up has shown a fresh certificate for the key that it proved to have:
+ * from here on that one counts.
+ */
+void transport_renew_principal(struct transport *t, uint32_t peer, const struct principal *p);
+
 /* Counts things expected from a peer.  While there are any, the peer is pinged
  * each heartbeat and lost after a silence; an idle one after 10 s of silence.
  * Time in which our own loop was held up does not count.

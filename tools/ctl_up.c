@@ -398,6 +398,8 @@ static int bring_up(struct up *u)
 		rc = throwaway_publish(u->throwaway, ready_text(directory, "address"), &u->error);
 		if (rc < 0)
 			return rc;
+		say(u, "an operator's credentials are in %s\n",
+		    throwaway_credentials(u->throwaway, PRINCIPAL_OPERATOR));
 	}
 	rc = start_servers(u, ready_text(directory, "address"), blocks);
 	if (rc < 0)

@@ -77,6 +77,10 @@ TEST(ask__says_why_not)
 	alice = operator_of(&d, PRINCIPAL_BIT(PRINCIPAL_OPERATOR));
 	CHECK_EQ(ask_one(&d, alice, DIRECTORY, "view", 5 * NS_PER_S, &result, &e), -EKEYREJECTED);
 	CHECK_TEXT(e.text, "directory-1 is server by its certificate, and not directory");
+	/* ... and what we would have said was not said. */
+	CHECK_EQ(ask_one(&d, alice, SERVER, "view", 5 * NS_PER_S, &result, &e), 0);
+	json_decref(result);
+	CHECK_EQ(atomic_load(&d.views), 1);
 	CHECK_EQ(ask_one(&d, alice, 0, "watch", NS_PER_S / 4, &result, &e), -ETIMEDOUT);
 	test_ca_open(&other, "other", test_seed());
 	mallory = test_identity(&other, "mallory", PRINCIPAL_ANY, clock_real());

@@ -86,6 +86,39 @@ TEST(ca_index_find_valid__the_one_that_lasts)
 	ca_index_close(&x);
 }
 
+static void count_gone(void *ctx, const char *serial)
+{
+	CHECK(!strcmp(serial, "01") || !strcmp(serial, "03"));
+	(*(unsigned *)ctx)++;
+}
+
+/* Goal: exactly what ended before is left out, and there is room afterwards. */
+TEST(ca_index_prune__what_ended_before)
+{
+	struct ca_token old = { .number = "01", .until_unix_s = 5 }, fresh = { .number = "02",
+									       .until_unix_s = 60 };
+	struct ca_index x = { 0 };
+	unsigned gone = 0;
+
+	add(&x, "01", "a", 49, 0);
+	add(&x, "02", "b", 50, 0);
+	add(&x, "03", "c", 10, 7);
+	add(&x, "04", "d", 95, 9);
+	CHECK_EQ(ca_index_add_token(&x, &old), 0);
+	CHECK_EQ(ca_index_add_token(&x, &fresh), 0);
+	ca_index_prune(&x, 50, count_gone, &gone);
+	CHECK_EQ(gone, 2);
+	CHECK_EQ(x.certificate_count, 2);
+	CHECK_TEXT(x.certificates[0].serial, "02");
+	CHECK_TEXT(x.certificates[1].serial, "04");
+	CHECK_EQ(x.token_count, 1);
+	CHECK_TEXT(x.tokens[0].number, "02");
+	for (int i = 0; i < 20; i++)
+		add(&x, "05", "e", 99, 0);
+	CHECK_EQ(x.certificate_count, 22);
+	ca_index_close(&x);
+}
+
 /* Goal: each kind of damage is told with its line. */
 TEST(ca_index_load__names_the_damaged_line)
 {

@@ -1,7 +1,7 @@
 /* ca_test.c - a CA's folder from its making to revoked and renewed certificates, and that what
  * it issues is believed by identities.
  *
- * Covers ca.c, ca_issue.c.
+ * Covers ca.c, ca_issue.c, ca_revoke.c.
  */
 #include "tests/test.h"
 
@@ -236,6 +236,58 @@ TEST(ca_open__mends_the_list)
 	mem_free(before);
 	identity_close(a);
 	identity_close(b);
+	close_world(&w);
+}
+
+/* Goal: what ended long ago is forgotten, with its copy; lists go on rising all the same, also
+ * after theirs was lost.
+ */
+TEST(ca__forgets_what_is_long_over)
+{
+	struct identity *keeper, *id;
+	struct error e = { 0 };
+	struct ca_index x;
+	char *list, *copies;
+	struct world w;
+
+	open_world(&w);
+	keeper = issue(&w, "keeper", SERVER);
+	for (int i = 0; i < 5; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "gpu-%d", i);
+		id = issue(&w, name, SERVER);
+		identity_close(id);
+		if (i == 3) {
+			char *path = file_join(w.folder, "crl.pem");
+
+			CHECK_EQ(unlink(path), 0);
+			mem_free(path);
+		}
+		CHECK_EQ(ca_revoke(w.ca, name, &e), 1);
+		CHECK_OK(ca_revocations_pem(w.ca, &list, &e), &e);
+		CHECK_EQ(identity_set_revocations(keeper, list, strlen(list), &e), 1);
+		mem_free(list);
+	}
+	simulated_clock_advance_to(&w.clock, (NOW_S + 59 * DAY_S) * NS_PER_S);
+	CHECK_OK(ca_list(w.ca, &x, &e), &e);
+	CHECK_EQ(x.certificate_count, 6);
+	ca_index_close(&x);
+	simulated_clock_advance_to(&w.clock, (NOW_S + 61 * DAY_S) * NS_PER_S);
+	id = issue(&w, "young", SERVER);
+	CHECK_OK(ca_list(w.ca, &x, &e), &e);
+	CHECK_EQ(x.certificate_count, 1);
+	CHECK_TEXT(x.certificates[0].name, "young");
+	ca_index_close(&x);
+	copies = file_join(w.folder, "issued");
+	CHECK_EQ(test_folder_count(copies), 1);
+	CHECK_EQ(ca_revoke(w.ca, "young", &e), 1);
+	CHECK_OK(ca_revocations_pem(w.ca, &list, &e), &e);
+	CHECK_EQ(identity_set_revocations(keeper, list, strlen(list), &e), 1);
+	mem_free(list);
+	mem_free(copies);
+	identity_close(id);
+	identity_close(keeper);
 	close_world(&w);
 }
 

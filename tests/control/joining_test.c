@@ -7,6 +7,7 @@
 #include "dataplane/base/memory.h"
 #include "tests/support/folder.h"
 #include "tests/support/real_directory.h"
+#include "tests/support/test_ca.h"
 #include "tests/test.h"
 
 #define DIRECTORY PRINCIPAL_BIT(PRINCIPAL_DIRECTORY)
@@ -109,6 +110,45 @@ TEST(joining_enrol__proves_the_directory)
 	CHECK(strstr(e.text, "directory-1 is server by its certificate, and not directory"));
 	mem_free(folder);
 	real_directory_close(&d);
+}
+
+/* Goal: an answer that is none, or of another CA, or for another key, makes no credentials. */
+TEST(joining_enrol__checks_what_it_gets)
+{
+	struct identity_pem pem;
+	struct test_ca other;
+	struct error e = { 0 };
+
+	test_ca_open(&other, "other", test_seed());
+	pem = test_ca_issue(&other, "gpu-17", SERVER);
+	for (int i = 0; i < 3; i++) {
+		json_t *lie = i == 0 ? json_object()
+				     : json_pack("{s:s, s:s, s:s}", "certificate", pem.cert,
+						 "authority", pem.ca, "revocations", "");
+		struct real_directory d;
+		struct join_token t;
+		char *folder, *cert;
+
+		real_directory_open_lying(&d, lie);
+		folder = file_join(d.folder, "new");
+		cert = file_join(folder, "cert.pem");
+		/* With the very key of the lie, only its CA is wrong. */
+		CHECK_OK(file_make_folder(folder, &e), &e);
+		if (i == 2)
+			test_folder_write(folder, "key.pem", pem.key);
+		t = token(&d);
+		CHECK_EQ(joining_enrol(&t, "gpu-17", folder, &e), i == 0 ? -EPROTO : -EKEYREJECTED);
+		CHECK(strstr(e.text, i == 0 ? "the answer has no certificate" :
+				     i == 1 ? "is not the key of" :
+					      "the certificate is of another CA than the token"));
+		CHECK(!file_exists(cert));
+		mem_free(cert);
+		mem_free(folder);
+		real_directory_close(&d);
+		json_decref(lie);
+	}
+	identity_pem_release(&pem);
+	test_ca_close(&other);
 }
 
 /* Goal: whatever this host is called, it makes a name for a certificate. */

@@ -5,8 +5,11 @@
 
 #include <errno.h>
 
+#include <openssl/evp.h>
+
 #include "dataplane/base/memory.h"
 #include "tests/support/enrolled.h"
+#include "tests/support/test_ca.h"
 #include "tests/test.h"
 
 #define SERVER PRINCIPAL_BIT(PRINCIPAL_SERVER)
@@ -69,6 +72,108 @@ TEST(keeper__renews_in_time)
 	enrolled_close(&x);
 }
 
+static void count_lost(void *ctx, uint32_t peer, int code, const char *reason)
+{
+	(*(unsigned *)ctx)++;
+}
+
+/* Goal: a renewed certificate takes the old one's place on connections that are there: none ends
+ * for it.
+ */
+TEST(keeper__renewals_keep_connections)
+{
+	unsigned lost = 0;
+	struct keeper_options o;
+	struct keeper *theirs;
+	struct error e = { 0 };
+	struct enrolled x;
+	struct kept k;
+
+	enrolled_open(&x);
+	o = (struct keeper_options){ .node = x.directory.node, .rpc = x.directory.rpc,
+				     .identity = x.identity };
+	CHECK_OK(keeper_open(&theirs, &o, &e), &e);
+	open_kept(&x, &k, "gpu-17", 60);
+	CHECK_EQ(node_listener_add(k.program.program.node, &(struct node_listener){
+		.ctx = &lost, .lost = count_lost }), 0);
+	run_for(x.network, 600 * NS_PER_S);
+	CHECK_EQ(lost, 0);
+	CHECK_OK(identity_check(k.program.identity, &e), &e);
+	node_listener_remove(k.program.program.node, &lost);
+	close_kept(&k);
+	sim_program_detach(&x.directory);
+	keeper_close(theirs);
+	enrolled_close(&x);
+}
+
+/* The CA issues it and p shows it; what becomes of that. */
+static int show_issued(struct enrolled *x, struct enrolled_program *p, const char *name,
+		       EVP_PKEY *key)
+{
+	const struct ca_wish wish = { .name = name, .roles = SERVER, .life_s = 3600 };
+	struct call_answer a;
+	struct error e = { 0 };
+	char *cert;
+
+	CHECK_OK(ca_issue(x->ca, &wish, key, &cert, &e), &e);
+	a = call(&p->program, p->peer, "certificate", json_pack("{s:s}", "certificate", cert));
+	json_decref(a.result);
+	mem_free(cert);
+	return a.code;
+}
+
+/* Goal: nobody takes another's certificate for its own, nor one of another CA's. */
+TEST(keeper__takes_renewed_certificates_only)
+{
+	struct identity_pem other, self;
+	struct keeper_options o;
+	struct keeper *theirs;
+	struct call_answer a;
+	struct test_ca ca;
+	struct error e = { 0 };
+	struct enrolled x;
+	struct enrolled_program p, q;
+	EVP_PKEY *key;
+
+	enrolled_open(&x);
+	o = (struct keeper_options){ .node = x.directory.node, .rpc = x.directory.rpc,
+				     .identity = x.identity };
+	CHECK_OK(keeper_open(&theirs, &o, &e), &e);
+	enrolled_program_open(&x, &p, "gpu-17", SERVER, 86400);
+	enrolled_program_open(&x, &q, "gpu-18", SERVER | PRINCIPAL_BIT(PRINCIPAL_OPERATOR), 86400);
+	CHECK_OK(identity_export(p.identity, &self, &e), &e);
+	a = call(&p.program, p.peer, "certificate", json_pack("{s:s}", "certificate", self.cert));
+	CHECK_EQ(a.code, 0);
+	json_decref(a.result);
+	/* Its key under another name, its name for another key. */
+	CHECK_OK(certificate_key_from_pem(&key, self.key, &e), &e);
+	CHECK_EQ(show_issued(&x, &p, "gpu-99", key), -EPERM);
+	EVP_PKEY_free(key);
+	CHECK_OK(certificate_key(&key, NULL, &e), &e);
+	CHECK_EQ(show_issued(&x, &p, "gpu-17", key), -EPERM);
+	EVP_PKEY_free(key);
+	identity_pem_release(&self);
+	CHECK_OK(identity_export(q.identity, &other, &e), &e);
+	a = call(&p.program, p.peer, "certificate", json_pack("{s:s}", "certificate", other.cert));
+	CHECK_EQ(a.code, -EPERM);
+	CHECK_TEXT(a.message, "it is not for gpu-17's name and key");
+	identity_pem_release(&other);
+	test_ca_open(&ca, "other", test_seed());
+	other = test_ca_issue(&ca, "gpu-17", PRINCIPAL_ANY);
+	a = call(&p.program, p.peer, "certificate", json_pack("{s:s}", "certificate", other.cert));
+	CHECK(a.code < 0);
+	CHECK(strstr(a.message, "signed by a CA that is not ours"));
+	a = call(&p.program, p.peer, "certificate", json_object());
+	CHECK(a.code < 0);
+	identity_pem_release(&other);
+	test_ca_close(&ca);
+	enrolled_program_close(&p);
+	enrolled_program_close(&q);
+	sim_program_detach(&x.directory);
+	keeper_close(theirs);
+	enrolled_close(&x);
+}
+
 /* Goal: with two thirds over and not before. */
 TEST(keeper_due__at_two_thirds)
 {
@@ -114,12 +219,13 @@ TEST(keeper__asks_again_after_a_cut)
 	run_for(x.network, 5 * NS_PER_S);
 	identity_self(b.program.identity, &p);
 	sim_cut(x.network, a.program.program.id, x.directory.id, true);
-	run_for(x.network, 30 * NS_PER_S);
+	run_for(x.network, 14 * NS_PER_S);
 	CHECK_EQ(ca_revoke(x.ca, "gpu-18", &e), 1);
-	run_for(x.network, 30 * NS_PER_S);
+	run_for(x.network, 5 * NS_PER_S);
 	CHECK(identity_still_valid(a.program.identity, &p, &e));
 	sim_cut(x.network, a.program.program.id, x.directory.id, false);
-	run_for(x.network, 30 * NS_PER_S);
+	/* Long before it would ask by itself. */
+	run_for(x.network, 15 * NS_PER_S);
 	CHECK(!identity_still_valid(a.program.identity, &p, &e));
 	close_kept(&a);
 	close_kept(&b);

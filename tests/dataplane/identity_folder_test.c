@@ -14,6 +14,7 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
+#include "dataplane/base/fault.h"
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tests/support/handshake.h"
@@ -207,6 +208,49 @@ TEST(identity__revocations_are_kept)
 	close_world(&w);
 }
 
+/* Goal: a CA that is no longer trusted takes those it vouched for with it. */
+TEST(identity__cas_may_be_dropped)
+{
+	char *folder = make_folder();
+	struct identity_pem pem, both;
+	struct buffer cas = { 0 };
+	struct test_ca second;
+	struct handshake h;
+	struct error e = { 0 };
+	struct identity *id, *other;
+	struct world w;
+
+	open_world(&w);
+	test_ca_open(&second, "second-CA", test_seed() + 1);
+	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	buffer_printf(&cas, "%s%s", w.ca.pem, second.pem);
+	both = (struct identity_pem){ buffer_string(&cas), pem.cert, pem.key, NULL };
+	test_write_credentials(folder, &both);
+	CHECK_OK(identity_open(&id, folder, &w.clock.clock, &e), &e);
+	identity_pem_release(&pem);
+
+	pem = test_ca_issue(&second, "server-3", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	mem_free((char *)pem.ca);
+	pem.ca = buffer_take(&cas);
+	CHECK_OK(identity_open_pem(&other, &pem, &w.clock.clock, &e), &e);
+	handshake_open(&h, other, 0, id, 0);
+	handshake_run(&h);
+	CHECK_OK(h.acceptor.principal_rc, &h.acceptor.error);
+	CHECK(identity_still_valid(id, &h.acceptor.principal, &e));
+	test_write_credentials(folder, &(struct identity_pem){ .ca = w.ca.pem });
+	CHECK_OK(identity_reload(id, &e), &e);
+	CHECK(!identity_still_valid(id, &h.acceptor.principal, &e));
+	CHECK_TEXT(e.text, "the certificate of server-3 is signed by a CA that is not ours any "
+			   "more");
+	handshake_close(&h);
+	identity_close(other);
+	identity_close(id);
+	identity_pem_release(&pem);
+	test_ca_close(&second);
+	remove_folder(folder);
+	close_world(&w);
+}
+
 /* Goal: a key that others may read is refused, and the sentence says what to do. */
 TEST(identity__open_key_files_are_refused)
 {
@@ -234,6 +278,66 @@ TEST(identity__open_key_files_are_refused)
 	remove_folder(folder);
 	close_world(&w);
 }
+
+#ifdef PETALS_FAULTS
+/* Goal: whatever fails, opening leaves nothing behind, and a change leaves things as they were. */
+TEST(identity__unwinds_every_failure)
+{
+	char *folder = make_folder(), *cert, *list;
+	struct identity_pem pem;
+	struct principal before, self;
+	struct error e = { 0 };
+	struct identity *id;
+	uint64_t live;
+	struct world w;
+	int nth, rc;
+
+	open_world(&w);
+	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
+	cert = renewed(&w.ca, pem.key, "server-2b");
+	list = test_ca_revocations(&w.ca);
+	test_write_credentials(folder, &pem);
+	live = mem_live_blocks();
+	for (nth = 1;; nth++) {
+		fault_arm(nth);
+		rc = identity_open(&id, folder, &w.clock.clock, &e);
+		if (!fault_fired())
+			break;
+		fault_disarm();
+		CHECK(rc < 0 && e.code == rc && !id);
+		CHECK_EQ(mem_live_blocks(), live);
+	}
+	CHECK(nth > 10);
+	identity_self(id, &before);
+	live = mem_live_blocks();
+	for (nth = 1;; nth++) {
+		fault_arm(nth);
+		rc = identity_install(id, cert, &e);
+		if (!fault_fired())
+			break;
+		fault_disarm();
+		CHECK(rc < 0);
+		identity_self(id, &self);
+		CHECK_TEXT(self.name, before.name);
+		CHECK_EQ(mem_live_blocks(), live);
+	}
+	fault_disarm();
+	CHECK_EQ(rc, 0);
+	/* A list that cannot be kept in the folder is used all the same. */
+	for (nth = 1; rc <= 0; nth++) {
+		fault_arm(nth);
+		rc = identity_set_revocations(id, list, strlen(list), &e);
+		fault_disarm();
+		CHECK(rc != 0);
+	}
+	identity_close(id);
+	mem_free(cert);
+	mem_free(list);
+	identity_pem_release(&pem);
+	remove_folder(folder);
+	close_world(&w);
+}
+#endif
 
 enum { RELOADS = 30 };
 

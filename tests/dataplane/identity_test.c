@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include <openssl/ssl.h>
+#include <openssl/x509.h>
 
 #include "dataplane/base/memory.h"
 #include "tests/support/handshake.h"
@@ -445,6 +446,67 @@ TEST(identity_verify__judges_as_a_handshake_does)
 	OPENSSL_free(bytes);
 	X509_free(c);
 	identity_pem_release(&pem);
+	close_world(&w);
+}
+
+/* Goal: whoever holds a CA's own certificate, with roles written into it, is nobody either. */
+TEST(identity__a_ca_with_roles_is_nobody)
+{
+	struct certificate_spec spec = {
+		.name = "proud-CA", .authority = true, .roles = PRINCIPAL_ANY,
+		.not_after_unix_s = TEST_CA_UNTIL_UNIX_S,
+	};
+	struct identity *ca, *ordinary;
+	struct identity_pem pem = { 0 };
+	struct handshake h;
+	struct test_ca proud;
+	struct error e = { 0 };
+	struct world w;
+
+	open_world(&w);
+	test_ca_open(&proud, "proud-CA", test_seed());
+	X509_free(proud.certificate);
+	mem_free(proud.pem);
+	certificate_serial(spec.serial, &proud.random);
+	CHECK_OK(certificate_issue(&proud.certificate, &spec, proud.key, NULL, NULL, &e), &e);
+	CHECK_OK(certificate_to_pem(&proud.pem, proud.certificate, &e), &e);
+	CHECK_OK(certificate_key_to_pem((char **)&pem.key, proud.key, &e), &e);
+	pem.ca = mem_strdup(proud.pem);
+	pem.cert = mem_strdup(proud.pem);
+	CHECK_OK(identity_open_pem(&ca, &pem, &w.clock.clock, &e), &e);
+	ordinary = test_identity(&proud, "server-1", 1, &w.clock.clock);
+	handshake_open(&h, ca, 0, ordinary, 0);
+	handshake_run(&h);
+	CHECK(h.acceptor.failed);
+	CHECK_EQ(h.acceptor.fault, IDENTITY_FAULT_CERTIFICATE);
+	handshake_close(&h);
+	identity_close(ca);
+	identity_close(ordinary);
+	identity_pem_release(&pem);
+	test_ca_close(&proud);
+	close_world(&w);
+}
+
+/* Goal: who speaks TLS without naming our protocol is nobody we talk to. */
+TEST(identity__wants_the_protocol_named)
+{
+	struct handshake h;
+	struct world w;
+
+	open_world(&w);
+	handshake_open(&h, w.server, 0, w.server, 0);
+	SSL_set_alpn_protos(h.dialer.session, NULL, 0);
+	handshake_run(&h);
+	CHECK_EQ(h.acceptor.principal_rc, -EPROTO);
+	CHECK_TEXT(h.acceptor.error.text, "it speaks TLS, but not petals/1 in it");
+	CHECK_EQ(h.dialer.principal_rc, -EPROTO);
+	handshake_close(&h);
+	handshake_open(&h, w.server, 0, w.server, 0);
+	SSL_set_alpn_protos(h.dialer.session, (const uint8_t *)"\x02h2", 3);
+	handshake_run(&h);
+	CHECK_EQ(h.acceptor.fault, IDENTITY_FAULT_PROTOCOL);
+	CHECK_TEXT(h.dialer.error.text, "the other side refuses us: it does not speak petals/1");
+	handshake_close(&h);
 	close_world(&w);
 }
 

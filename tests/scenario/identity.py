@@ -262,6 +262,8 @@ def certificates_are_renewed_in_time():
     shown = json.loads(ctl("ca", "show", "--json", "short-1"))
     check(len(shown["certificates"]) >= 3, f"{shown}")
     report(f"   {len(shown['certificates'])} certificates of short-1 in their time")
+    said = state["directory"].said() + short.said()
+    check("closing the connection" not in said.split("joiner-1")[-1], f"it was cut off: {said}")
     check_equal(short.stop(), 0, "exit status of the server with a short life")
 
 

@@ -1,6 +1,7 @@
 /* folder.c - made under /tmp, removed with all that is in it. */
 #include "tests/support/folder.h"
 
+#include <dirent.h>
 #include <ftw.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -46,6 +47,18 @@ char *test_folder_read(const char *folder, const char *name)
 	CHECK_OK(file_read(path, 1 << 24, &text, NULL, &e), &e);
 	mem_free(path);
 	return text;
+}
+
+unsigned test_folder_count(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	unsigned count = 0;
+
+	CHECK(dir != NULL);
+	while (readdir(dir))
+		count++;
+	closedir(dir);
+	return count - 2;               /* . and .. */
 }
 
 unsigned test_folder_mode(const char *folder, const char *name)

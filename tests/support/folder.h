@@ -15,6 +15,7 @@ void test_folder_close(char *folder);
 /* Whole files in it; text: mem_free(). */
 void test_folder_write(const char *folder, const char *name, const char *text);
 char *test_folder_read(const char *folder, const char *name);
+unsigned test_folder_count(const char *folder);          /* what is in it */
 unsigned test_folder_mode(const char *folder, const char *name);
 
 #endif

@@ -14,6 +14,7 @@ static void *turn(void *ctx)
 
 static void serve_hello(void *ctx, struct rpc_request *q, const json_t *params)
 {
+	atomic_fetch_add(&((struct real_directory *)ctx)->views, 1);
 	rpc_reply(q, json_pack("{s:s}", "hello", "there"));
 }
 
@@ -25,6 +26,14 @@ static void serve_nothing(void *ctx, struct rpc_request *q, const json_t *params
 static const struct rpc_method methods[] = {
 	{ "view", serve_hello }, { "watch", serve_nothing },
 };
+
+static void serve_lie(void *ctx, struct rpc_request *q, const json_t *params)
+{
+	rpc_reply(q, json_deep_copy(((struct real_directory *)ctx)->lie));
+}
+
+/* Found before the registrar's. */
+static const struct rpc_method lies[] = { { "enrol", serve_lie } };
 
 static void open_identity(struct real_directory *d, uint32_t roles)
 {
@@ -40,7 +49,7 @@ static void open_identity(struct real_directory *d, uint32_t roles)
 	mem_free(own);
 }
 
-void real_directory_open(struct real_directory *d, uint32_t roles, bool insecure)
+static void open_directory(struct real_directory *d, uint32_t roles, bool insecure, json_t *lie)
 {
 	struct registrar_options registrar;
 	struct transport_options o;
@@ -48,6 +57,7 @@ void real_directory_open(struct real_directory *d, uint32_t roles, bool insecure
 	struct error e = { 0 };
 
 	memset(d, 0, sizeof(*d));
+	d->lie = json_incref(lie);
 	d->folder = test_folder_open();
 	if (!insecure)
 		open_identity(d, roles);
@@ -60,11 +70,23 @@ void real_directory_open(struct real_directory *d, uint32_t roles, bool insecure
 	CHECK_OK(node_open(&d->node, &o, &e), &e);
 	CHECK_EQ(rpc_open(&d->rpc, d->node), 0);
 	rpc_serve(d->rpc, methods, ARRAY_LENGTH(methods), d);
+	if (lie)
+		rpc_serve(d->rpc, lies, ARRAY_LENGTH(lies), d);
 	registrar = (struct registrar_options){ d->node, d->rpc, d->identity, d->ca };
 	if (!insecure)
 		CHECK_OK(registrar_open(&d->registrar, &registrar, &e), &e);
 	CHECK_OK(node_listen(d->node, &any, &d->address, &e), &e);
 	CHECK_EQ(pthread_create(&d->thread, NULL, turn, d), 0);
+}
+
+void real_directory_open(struct real_directory *d, uint32_t roles, bool insecure)
+{
+	open_directory(d, roles, insecure, NULL);
+}
+
+void real_directory_open_lying(struct real_directory *d, json_t *answer)
+{
+	open_directory(d, PRINCIPAL_BIT(PRINCIPAL_DIRECTORY), false, answer);
 }
 
 void real_directory_close(struct real_directory *d)
@@ -77,5 +99,6 @@ void real_directory_close(struct real_directory *d)
 	node_close(d->node);
 	identity_close(d->identity);
 	ca_close(d->ca);
+	json_decref(d->lie);
 	test_folder_close(d->folder);
 }

@@ -10,6 +10,7 @@
 #define PETALS_TESTS_REAL_DIRECTORY_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "control/registrar.h"
 
@@ -21,11 +22,15 @@ struct real_directory {
 	struct rpc *rpc;
 	struct registrar *registrar;
 	struct address address;
+	json_t *lie;
+	atomic_uint views;              /* how often "view" was asked for */
 	pthread_t thread;
 };
 
 /* roles: of its certificate; insecure: without any. */
 void real_directory_open(struct real_directory *d, uint32_t roles, bool insecure);
+/* Answers enrol with whatever the caller says (a reference is taken). */
+void real_directory_open_lying(struct real_directory *d, json_t *answer);
 void real_directory_close(struct real_directory *d);
 
 #endif
