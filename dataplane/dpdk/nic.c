@@ -110,7 +110,7 @@ int nic_open(struct nic *n, const char *device, struct error *e)
 	if (rte_eth_allmulticast_enable(n->id) < 0)
 		log_debug("dpdk", "NIC %u does not hear groups: IPv4 only", n->id);
 	rte_eth_macaddr_get(n->id, &mac);
-	memcpy(n->mac, mac.addr_bytes, FRAME_MAC_BYTES);
+	memcpy(n->mac, mac.addr_bytes, ETHER_MAC_BYTES);
 	log_info("dpdk", "NIC %u, MTU %u, address %02x:%02x:%02x:%02x:%02x:%02x", n->id,
 		 n->mtu_bytes, n->mac[0], n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
 	return 0;

@@ -13,7 +13,7 @@
 #define PETALS_DATAPLANE_DPDK_NIC_H
 
 #include "dataplane/base/error.h"
-#include "dataplane/frame.h"
+#include "dataplane/ethernet.h"
 
 enum { NIC_UNSENT_MAX = 256 };
 
@@ -23,7 +23,7 @@ struct rte_mempool;
 struct nic {
 	uint16_t id;
 	struct rte_mempool *pool;
-	uint8_t mac[FRAME_MAC_BYTES];
+	uint8_t mac[ETHER_MAC_BYTES];
 	uint32_t mtu_bytes;             /* of what stands behind the Ethernet header */
 	struct rte_mbuf *unsent[NIC_UNSENT_MAX];        /* the queue had no room */
 	uint32_t unsent_count;
