@@ -18,6 +18,7 @@ enum {
 	BUSY_NS = 50000,                /* so long after work there is no rest */
 	REST_NS_MOST = 1000000,
 	REST_PART = 4,                  /* of the idle time so far */
+	LOOK_EVERY = 64,                /* turns of a busy loop between looks at the clock */
 };
 
 struct path {
@@ -38,6 +39,8 @@ struct dpdk_port {
 	uint8_t gateway[ETHER_IP_BYTES];
 	struct neighbours neighbours;
 	uint64_t neighbours_due_ns;
+	uint32_t turns;
+	bool worked;                    /* since rest() looked */
 	uint64_t worked_ns;
 	struct path paths[PATHS_MAX];
 };
@@ -110,6 +113,7 @@ static int next_hop(struct dpdk_port *d, const uint8_t *ip, const char *text, st
 		return error_set(e, rc, "more than %d hosts on the link of the DPDK port",
 				 NEIGHBOURS_MAX);
 	d->neighbours_due_ns = 0;
+	d->turns = 0;
 	return rc;
 }
 
@@ -240,7 +244,7 @@ static void port_send(struct port *p, struct port_datagram *burst, uint32_t coun
 		p->statistics.sent_bytes += burst[i].length;
 	}
 	nic_flush(&d->nic);
-	d->worked_ns = clock_ns(d->clock);
+	d->worked = true;
 }
 
 /* true: it is a datagram for us and now out's. */
@@ -267,12 +271,15 @@ static uint32_t port_receive(struct port *p, struct port_datagram *burst, uint32
 {
 	struct rte_mbuf *mbufs[PORT_BURST];
 	struct dpdk_port *d = dpdk(p);
-	uint64_t now_ns = clock_ns(d->clock);
 	uint32_t got, count = 0;
 
 	assert(most <= PORT_BURST);
-	nic_revive(&d->nic, now_ns);
-	ask_neighbours(d, now_ns);
+	if (d->turns++ % LOOK_EVERY == 0) {
+		uint64_t now_ns = clock_ns(d->clock);
+
+		nic_revive(&d->nic, now_ns);
+		ask_neighbours(d, now_ns);
+	}
 	nic_flush(&d->nic);
 	got = nic_receive(&d->nic, mbufs, most);
 	for (uint32_t i = 0; i < got; i++) {
@@ -286,7 +293,7 @@ static uint32_t port_receive(struct port *p, struct port_datagram *burst, uint32
 	}
 	p->statistics.received += count;
 	if (got > 0) {
-		d->worked_ns = now_ns;
+		d->worked = true;
 		nic_flush(&d->nic);     /* answers to neighbours */
 	}
 	return count;
@@ -305,12 +312,17 @@ static void port_release(struct port *p, struct port_datagram *burst, uint32_t c
 static uint64_t port_rest(struct port *p, int *descriptor)
 {
 	struct dpdk_port *d = dpdk(p);
-	uint64_t now_ns = clock_ns(d->clock), idle_ns = now_ns - MIN(now_ns, d->worked_ns);
-	uint64_t rest_ns = MIN(idle_ns / REST_PART, (uint64_t)REST_NS_MOST);
+	uint64_t now_ns = clock_ns(d->clock), idle_ns, rest_ns;
 
 	*descriptor = -1;
+	if (d->worked)
+		d->worked_ns = now_ns;
+	d->worked = false;
+	idle_ns = now_ns - MIN(now_ns, d->worked_ns);
+	rest_ns = MIN(idle_ns / REST_PART, (uint64_t)REST_NS_MOST);
 	if (idle_ns < BUSY_NS || d->nic.unsent_count > 0)
 		return 0;
+	d->turns = 0;
 	return MIN(rest_ns, d->neighbours_due_ns - MIN(d->neighbours_due_ns, now_ns));
 }
 
