@@ -48,7 +48,7 @@ isa = $(if $(filter %_avx512.c,$1),$(ISA_avx512),$(if $(filter %_avx2.c,$1),$(IS
 # The DPDK port is a module of its own, built where libdpdk-dev is: DPDK_MODULE is empty elsewhere.
 # It brings its own copies of what a program may not have linked.
 DPDK_MODULE  := $(if $(shell pkg-config --exists libdpdk 2>/dev/null && echo yes),$(BUILD)/lib/petals-dpdk.so)
-DPDK_SOURCES := $(sort $(wildcard dataplane/dpdk/*.c)) dataplane/frame.c dataplane/neighbours.c
+DPDK_SOURCES := $(sort $(wildcard dataplane/dpdk/*.c)) dataplane/ethernet.c dataplane/neighbours.c
 DPDK_LIBS    := -lrte_ethdev -lrte_mbuf -lrte_mempool -lrte_eal
 
 LIB_SOURCES  := $(sort $(wildcard $(addsuffix /*.c,$(filter-out tools dataplane/dpdk,$(LAYERS)))))

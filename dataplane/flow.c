@@ -16,6 +16,7 @@ enum {
 	PROBE_NS = 10000000,            /* between rounds, doubling */
 	PROBE_DOUBLINGS = 3,
 	PROBE_ROUNDS = 3,               /* of a size, before a smaller one */
+	GOODBYES = 3,
 };
 
 static const char *const end_names[FLOW_ENDS] = {
@@ -156,17 +157,27 @@ err:
 	return rc;
 }
 
+/* Nobody will be there to send it again, so it is sent a few times at once. */
+static void say_goodbye(struct flow *f)
+{
+	struct packet p;
+
+	for (int i = 0; i < GOODBYES && f->state != STATE_BROKEN; i++) {
+		p = (struct packet){ .type = PACKET_CLOSE };
+		if (!flow_packet(f, &p, ""))
+			return;
+	}
+}
+
 void flow_close(struct flow *f)
 {
-	struct packet p = { .type = PACKET_CLOSE };
 	struct flows *fs;
 
 	if (!f)
 		return;
 	fs = f->set;
 	assert(!fs->in_event);
-	if (f->state != STATE_BROKEN)
-		flow_packet(f, &p, "");
+	say_goodbye(f);
 	flows_flush(fs);
 	flow_stop(f);
 	map_remove(fs->by_connection, f->options.connection_in);

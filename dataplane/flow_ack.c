@@ -23,7 +23,7 @@ enum {
 	REORDER_CALM_NS = 500000000,    /* without surprise: back to the least */
 	PTO_LEAST_NS = 300000,
 	HOLD_US_MOST = 10000000,        /* a longer hold makes no sense */
-	JUDGED_PACKETS = 2000,          /* per verdict on the loss of a path */
+	JUDGED_PACKETS = 500,           /* per verdict on the loss of a path */
 };
 
 /* ---- receiving ---- */

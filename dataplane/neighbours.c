@@ -8,12 +8,12 @@ static struct neighbour *find(struct neighbours *n, const uint8_t *ip)
 {
 	for (int i = 0; i < NEIGHBOURS_MAX; i++)
 		if (n->all[i].state != NEIGHBOUR_FREE &&
-		    memcmp(n->all[i].host.ip, ip, FRAME_IP_BYTES) == 0)
+		    memcmp(n->all[i].host.ip, ip, ETHER_IP_BYTES) == 0)
 			return &n->all[i];
 	return NULL;
 }
 
-int neighbours_want(struct neighbours *n, const uint8_t ip[FRAME_IP_BYTES], uint64_t now_ns)
+int neighbours_want(struct neighbours *n, const uint8_t ip[ETHER_IP_BYTES], uint64_t now_ns)
 {
 	struct neighbour *at = find(n, ip);
 
@@ -25,7 +25,7 @@ int neighbours_want(struct neighbours *n, const uint8_t ip[FRAME_IP_BYTES], uint
 		return -ENOSPC;
 	if (at->state == NEIGHBOUR_FREE) {
 		*at = (struct neighbour){ .state = NEIGHBOUR_ASKING, .due_ns = now_ns };
-		memcpy(at->host.ip, ip, FRAME_IP_BYTES);
+		memcpy(at->host.ip, ip, ETHER_IP_BYTES);
 	}
 	at->wanted++;
 	return (int)(at - n->all);
@@ -40,7 +40,7 @@ void neighbours_forget(struct neighbours *n, int index)
 		at->state = NEIGHBOUR_FREE;
 }
 
-const struct frame_host *neighbours_known(const struct neighbours *n, int index)
+const struct ether_host *neighbours_known(const struct neighbours *n, int index)
 {
 	return n->all[index].state == NEIGHBOUR_KNOWN ? &n->all[index].host : NULL;
 }
@@ -72,13 +72,13 @@ uint64_t neighbours_due(const struct neighbours *n)
 }
 
 /* While it is known, only an answer to our question may change what is known. */
-void neighbours_told(struct neighbours *n, const struct frame_host *host, uint64_t now_ns)
+void neighbours_told(struct neighbours *n, const struct ether_host *host, uint64_t now_ns)
 {
 	struct neighbour *at = find(n, host->ip);
 
-	if (!at || (at->tries == 0 && memcmp(at->host.mac, host->mac, FRAME_MAC_BYTES) != 0))
+	if (!at || (at->tries == 0 && memcmp(at->host.mac, host->mac, ETHER_MAC_BYTES) != 0))
 		return;
-	memcpy(at->host.mac, host->mac, FRAME_MAC_BYTES);
+	memcpy(at->host.mac, host->mac, ETHER_MAC_BYTES);
 	at->state = NEIGHBOUR_KNOWN;
 	at->tries = 0;
 	at->due_ns = now_ns + NEIGHBOUR_FRESH_NS;

@@ -12,13 +12,13 @@
  *
  * Threads    A table belongs to its port's thread.
  * Ownership  Plain storage; zeroed is empty.
- * Units      _ns; addresses as in frame.h.
+ * Units      _ns; addresses as in ethernet.h.
  * Errors     -ENOSPC: NEIGHBOURS_MAX are wanted already.
  */
 #ifndef PETALS_DATAPLANE_NEIGHBOURS_H
 #define PETALS_DATAPLANE_NEIGHBOURS_H
 
-#include "dataplane/frame.h"
+#include "dataplane/ethernet.h"
 
 #define NEIGHBOUR_ASK_NS   (50 * NS_PER_MS)
 #define NEIGHBOUR_FRESH_NS (30 * NS_PER_S)
@@ -32,20 +32,20 @@ struct neighbour {
 	uint32_t wanted;                /* by so many paths */
 	uint32_t tries;                 /* questions since it last told */
 	uint64_t due_ns;                /* of the next question */
-	struct frame_host host;
+	struct ether_host host;
 };
 
 struct neighbours { struct neighbour all[NEIGHBOURS_MAX]; };
 
 /* The index of a host, which is asked for from now on. */
-int neighbours_want(struct neighbours *n, const uint8_t ip[FRAME_IP_BYTES], uint64_t now_ns);
+int neighbours_want(struct neighbours *n, const uint8_t ip[ETHER_IP_BYTES], uint64_t now_ns);
 void neighbours_forget(struct neighbours *n, int index);
 /* NULL while it is not known. */
-const struct frame_host *neighbours_known(const struct neighbours *n, int index);
+const struct ether_host *neighbours_known(const struct neighbours *n, int index);
 
 /* The address of the next host to be asked about, or NULL; it counts as asked. */
 const uint8_t *neighbours_ask(struct neighbours *n, uint64_t now_ns);
 uint64_t neighbours_due(const struct neighbours *n);     /* UINT64_MAX: no question */
-void neighbours_told(struct neighbours *n, const struct frame_host *host, uint64_t now_ns);
+void neighbours_told(struct neighbours *n, const struct ether_host *host, uint64_t now_ns);
 
 #endif

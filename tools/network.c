@@ -28,12 +28,15 @@ static int impaired(struct port **port, const char *words, const struct clock *c
 		    struct error *e)
 {
 	struct impair_options o = { 0 };
+	struct port *worse;
 	int rc = impair_parse(&o, words, e);
 
 	if (rc == 0 && !impair_is_none(&o)) {
-		rc = port_impaired_open(port, *port, &o, clock, IMPAIRED_HELD);
+		rc = port_impaired_open(&worse, *port, &o, clock, IMPAIRED_HELD);
 		if (rc < 0)
 			error_errno(e, rc, "a bad network");
+		else
+			*port = worse;
 	}
 	return rc < 0 ? error_wrap(e, "--impair") : 0;
 }

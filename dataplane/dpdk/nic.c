@@ -84,9 +84,11 @@ static int configure(struct nic *n, struct error *e)
 	rc = rte_eth_rx_queue_setup(n->id, 0, rx, SOCKET_ID_ANY, NULL, n->pool);
 	if (rc == 0)
 		rc = rte_eth_tx_queue_setup(n->id, 0, tx, SOCKET_ID_ANY, NULL);
-	if (rc == 0)
-		rc = rte_eth_dev_start(n->id);
-	return rc < 0 ? failed(e, rc, "the NIC does not start") : 0;
+	if (rc < 0)
+		return failed(e, rc, "the NIC's queues cannot be set up");
+	rc = rte_eth_dev_start(n->id);
+	n->started = rc == 0;
+	return n->started || n->connects ? 0 : failed(e, rc, "the NIC does not start");
 }
 
 int nic_open(struct nic *n, const char *device, struct error *e)
@@ -99,18 +101,18 @@ int nic_open(struct nic *n, const char *device, struct error *e)
 	rc = find(device, &n->id, e);
 	if (rc < 0)
 		return rc;
+	n->connects = rte_eth_dev_info_get(n->id, &info) == 0 &&
+		      strcmp(info.driver_name, "net_memif") == 0;
 	rc = configure(n, e);
 	if (rc < 0) {
 		rte_mempool_free(n->pool);
 		return rc;
 	}
-	n->connects = rte_eth_dev_info_get(n->id, &info) == 0 &&
-		      strcmp(info.driver_name, "net_memif") == 0;
 	/* Questions of IPv6 come to a group; a NIC that cannot hear groups has IPv4. */
 	if (rte_eth_allmulticast_enable(n->id) < 0)
 		log_debug("dpdk", "NIC %u does not hear groups: IPv4 only", n->id);
 	rte_eth_macaddr_get(n->id, &mac);
-	memcpy(n->mac, mac.addr_bytes, FRAME_MAC_BYTES);
+	memcpy(n->mac, mac.addr_bytes, ETHER_MAC_BYTES);
 	log_info("dpdk", "NIC %u, MTU %u, address %02x:%02x:%02x:%02x:%02x:%02x", n->id,
 		 n->mtu_bytes, n->mac[0], n->mac[1], n->mac[2], n->mac[3], n->mac[4], n->mac[5]);
 	return 0;
@@ -120,7 +122,8 @@ void nic_close(struct nic *n)
 {
 	nic_flush(n);
 	rte_pktmbuf_free_bulk(n->unsent, n->unsent_count);
-	rte_eth_dev_stop(n->id);
+	if (n->started)
+		rte_eth_dev_stop(n->id);
 	rte_eth_dev_close(n->id);
 	rte_mempool_free(n->pool);
 }
@@ -158,7 +161,7 @@ void nic_flush(struct nic *n)
 {
 	uint32_t sent;
 
-	if (n->unsent_count == 0)
+	if (n->unsent_count == 0 || !n->started)
 		return;
 	sent = rte_eth_tx_burst(n->id, 0, n->unsent, (uint16_t)n->unsent_count);
 	n->unsent_count -= sent;
@@ -171,16 +174,19 @@ void nic_revive(struct nic *n, uint64_t now_ns)
 
 	if (!n->connects || now_ns - n->looked_ns < REVIVE_NS)
 		return;
-	if (n->looked_ns && rte_eth_link_get_nowait(n->id, &link) == 0 &&
-	    link.link_status == RTE_ETH_LINK_DOWN) {
-		rte_eth_dev_stop(n->id);
-		rte_eth_dev_start(n->id);
+	if (n->looked_ns && (!n->started || (rte_eth_link_get_nowait(n->id, &link) == 0 &&
+					     link.link_status == RTE_ETH_LINK_DOWN))) {
+		if (n->started)
+			rte_eth_dev_stop(n->id);
+		n->started = rte_eth_dev_start(n->id) == 0;
 	}
 	n->looked_ns = now_ns;
 }
 
 uint32_t nic_receive(struct nic *n, struct rte_mbuf **out, uint32_t most)
 {
+	if (!n->started)
+		return 0;
 	/* Buffers are cached per logical core: a thread of ours needs one. */
 	if (rte_lcore_id() == LCORE_ID_ANY)
 		rte_thread_register();

@@ -13,7 +13,7 @@
 #define PETALS_DATAPLANE_DPDK_NIC_H
 
 #include "dataplane/base/error.h"
-#include "dataplane/frame.h"
+#include "dataplane/ethernet.h"
 
 enum { NIC_UNSENT_MAX = 256 };
 
@@ -23,11 +23,12 @@ struct rte_mempool;
 struct nic {
 	uint16_t id;
 	struct rte_mempool *pool;
-	uint8_t mac[FRAME_MAC_BYTES];
+	uint8_t mac[ETHER_MAC_BYTES];
 	uint32_t mtu_bytes;             /* of what stands behind the Ethernet header */
 	struct rte_mbuf *unsent[NIC_UNSENT_MAX];        /* the queue had no room */
 	uint32_t unsent_count;
-	bool connects;                  /* its link is a connection that it tries once */
+	bool started;
+	bool connects;                  /* starting it connects it, once, or fails: memif */
 	uint64_t looked_ns;             /* at its link, while that is down */
 };
 
@@ -40,7 +41,7 @@ void nic_put(struct rte_mbuf *m);
 /* Takes it; false: dropped, too many wait. */
 bool nic_send(struct nic *n, struct rte_mbuf *m);
 void nic_flush(struct nic *n);
-/* memif connects when it starts and not again: start it anew while its link is down. */
+/* What connects when it starts is started anew while its link is down. */
 void nic_revive(struct nic *n, uint64_t now_ns);
 uint32_t nic_receive(struct nic *n, struct rte_mbuf **out, uint32_t most);
 /* The frame's bytes; false: it stands in several buffers. */

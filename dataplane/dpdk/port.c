@@ -18,11 +18,12 @@ enum {
 	BUSY_NS = 50000,                /* so long after work there is no rest */
 	REST_NS_MOST = 1000000,
 	REST_PART = 4,                  /* of the idle time so far */
+	LOOK_EVERY = 64,                /* turns of a busy loop between looks at the clock */
 };
 
 struct path {
 	bool used;
-	uint8_t ip[FRAME_IP_BYTES];
+	uint8_t ip[ETHER_IP_BYTES];
 	uint16_t port;
 	int neighbour;                  /* the host itself, or the gateway */
 };
@@ -31,13 +32,15 @@ struct dpdk_port {
 	struct port port;
 	const struct clock *clock;
 	struct nic nic;
-	struct frame_host us;
+	struct ether_host us;
 	uint16_t udp_port;
 	uint32_t prefix;                /* of our link */
 	bool has_gateway;
-	uint8_t gateway[FRAME_IP_BYTES];
+	uint8_t gateway[ETHER_IP_BYTES];
 	struct neighbours neighbours;
 	uint64_t neighbours_due_ns;
+	uint32_t turns;
+	bool worked;                    /* since rest() looked */
 	uint64_t worked_ns;
 	struct path paths[PATHS_MAX];
 };
@@ -50,7 +53,7 @@ static struct dpdk_port *dpdk(struct port *p)
 /* ---- options ---- */
 
 /* "10.1.1.1/24:7900", "[fd00::1/64]:7900" */
-static bool parse_address(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t *prefix,
+static bool parse_address(const char *text, uint8_t ip[ETHER_IP_BYTES], uint32_t *prefix,
 			  uint16_t *port)
 {
 	struct address a;
@@ -69,7 +72,7 @@ static bool parse_address(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t
 	} else if (strchr(start, ':')) {
 		return false;           /* IPv6 without its brackets */
 	}
-	return frame_parse_ip(start, ip, prefix);
+	return ether_parse_ip(start, ip, prefix);
 }
 
 static int parse_ours(struct dpdk_port *d, const char *text, struct error *e)
@@ -85,8 +88,8 @@ static int parse_gateway(struct dpdk_port *d, const char *text, struct error *e)
 	uint32_t prefix;
 
 	d->has_gateway = text != NULL;
-	if (!text || (frame_parse_ip(text, d->gateway, &prefix) &&
-		      frame_same_net(d->gateway, d->us.ip, d->prefix)))
+	if (!text || (ether_parse_ip(text, d->gateway, &prefix) &&
+		      ether_same_net(d->gateway, d->us.ip, d->prefix)))
 		return 0;
 	return error_set(e, -EINVAL, "'%s' is no gateway on our link; it takes an IP address "
 			 "like 10.1.1.254", text);
@@ -96,10 +99,10 @@ static int parse_gateway(struct dpdk_port *d, const char *text, struct error *e)
 
 static int next_hop(struct dpdk_port *d, const uint8_t *ip, const char *text, struct error *e)
 {
-	bool near = frame_same_net(ip, d->us.ip, d->prefix);
+	bool near = ether_same_net(ip, d->us.ip, d->prefix);
 	int rc;
 
-	if (frame_is_v4(ip) != frame_is_v4(d->us.ip))
+	if (ether_is_v4(ip) != ether_is_v4(d->us.ip))
 		return error_set(e, -EHOSTUNREACH, "%s is of the other family of addresses than "
 				 "the DPDK port", text);
 	if (!near && !d->has_gateway)
@@ -110,6 +113,7 @@ static int next_hop(struct dpdk_port *d, const uint8_t *ip, const char *text, st
 		return error_set(e, rc, "more than %d hosts on the link of the DPDK port",
 				 NEIGHBOURS_MAX);
 	d->neighbours_due_ns = 0;
+	d->turns = 0;
 	return rc;
 }
 
@@ -147,15 +151,15 @@ static uint32_t port_mtu(struct port *p, uint32_t path)
 {
 	struct dpdk_port *d = dpdk(p);
 
-	return d->nic.mtu_bytes + FRAME_ETHERNET_BYTES - frame_head_bytes(d->us.ip);
+	return d->nic.mtu_bytes + ETHER_ALONE_BYTES - ether_head_bytes(d->us.ip);
 }
 
 /* ---- neighbours ---- */
 
 static void ask(struct dpdk_port *d, const uint8_t *ip)
 {
-	uint8_t question[FRAME_NEIGHBOUR_BYTES_MAX], *out;
-	uint32_t bytes = frame_write_ask(question, &d->us, ip);
+	uint8_t question[ETHER_NEIGHBOUR_BYTES_MAX], *out;
+	uint32_t bytes = ether_write_ask(question, &d->us, ip);
 	struct rte_mbuf *m = nic_frame(&d->nic, bytes, &out);
 
 	if (!m)
@@ -175,10 +179,10 @@ static void ask_neighbours(struct dpdk_port *d, uint64_t now_ns)
 	d->neighbours_due_ns = neighbours_due(&d->neighbours);
 }
 
-static void tell(struct dpdk_port *d, const struct frame_host *to)
+static void tell(struct dpdk_port *d, const struct ether_host *to)
 {
-	uint8_t answer[FRAME_NEIGHBOUR_BYTES_MAX], *out;
-	uint32_t bytes = frame_write_tell(answer, &d->us, to);
+	uint8_t answer[ETHER_NEIGHBOUR_BYTES_MAX], *out;
+	uint32_t bytes = ether_write_tell(answer, &d->us, to);
 	struct rte_mbuf *m = nic_frame(&d->nic, bytes, &out);
 
 	if (!m)
@@ -187,10 +191,10 @@ static void tell(struct dpdk_port *d, const struct frame_host *to)
 	nic_send(&d->nic, m);
 }
 
-static void take_neighbour(struct dpdk_port *d, const struct frame *f)
+static void take_neighbour(struct dpdk_port *d, const struct ether_frame *f)
 {
 	neighbours_told(&d->neighbours, &f->from, clock_ns(d->clock));
-	if (f->kind == FRAME_ASKS && memcmp(f->to_ip, d->us.ip, FRAME_IP_BYTES) == 0)
+	if (f->kind == ETHER_ASKS && memcmp(f->to_ip, d->us.ip, ETHER_IP_BYTES) == 0)
 		tell(d, &f->from);
 }
 
@@ -199,7 +203,7 @@ static void take_neighbour(struct dpdk_port *d, const struct frame *f)
 static bool port_lend(struct port *p, uint32_t path, uint32_t bytes, struct port_datagram *out)
 {
 	struct dpdk_port *d = dpdk(p);
-	uint32_t head = frame_head_bytes(d->us.ip);
+	uint32_t head = ether_head_bytes(d->us.ip);
 	uint8_t *frame;
 	struct rte_mbuf *m;
 
@@ -220,17 +224,17 @@ static void port_send(struct port *p, struct port_datagram *burst, uint32_t coun
 
 	for (uint32_t i = 0; i < count; i++) {
 		const struct path *path = &d->paths[burst[i].path];
-		const struct frame_host *hop = neighbours_known(&d->neighbours, path->neighbour);
-		struct frame_host to;
+		const struct ether_host *hop = neighbours_known(&d->neighbours, path->neighbour);
+		struct ether_host to;
 
 		if (!hop) {
 			nic_put(burst[i].owner);
 			p->statistics.dropped_sending++;
 			continue;
 		}
-		memcpy(to.mac, hop->mac, FRAME_MAC_BYTES);
-		memcpy(to.ip, path->ip, FRAME_IP_BYTES);
-		frame_write_udp(burst[i].bytes, burst[i].length, &d->us, d->udp_port, &to,
+		memcpy(to.mac, hop->mac, ETHER_MAC_BYTES);
+		memcpy(to.ip, path->ip, ETHER_IP_BYTES);
+		ether_write_udp(burst[i].bytes, burst[i].length, &d->us, d->udp_port, &to,
 				path->port);
 		if (!nic_send(&d->nic, burst[i].owner)) {
 			p->statistics.dropped_sending++;
@@ -240,7 +244,7 @@ static void port_send(struct port *p, struct port_datagram *burst, uint32_t coun
 		p->statistics.sent_bytes += burst[i].length;
 	}
 	nic_flush(&d->nic);
-	d->worked_ns = clock_ns(d->clock);
+	d->worked = true;
 }
 
 /* true: it is a datagram for us and now out's. */
@@ -248,15 +252,15 @@ static bool take(struct dpdk_port *d, struct rte_mbuf *m, struct port_datagram *
 {
 	const uint8_t *bytes;
 	uint32_t count;
-	struct frame f;
+	struct ether_frame f;
 
 	if (!nic_bytes(m, &bytes, &count))
 		return false;
-	frame_parse(bytes, count, &f);
-	if (f.kind == FRAME_ASKS || f.kind == FRAME_TELLS)
+	ether_parse(bytes, count, &f);
+	if (f.kind == ETHER_ASKS || f.kind == ETHER_TELLS)
 		take_neighbour(d, &f);
-	if (f.kind != FRAME_UDP || f.to_port != d->udp_port ||
-	    memcmp(f.to_ip, d->us.ip, FRAME_IP_BYTES) != 0)
+	if (f.kind != ETHER_UDP || f.to_port != d->udp_port ||
+	    memcmp(f.to_ip, d->us.ip, ETHER_IP_BYTES) != 0)
 		return false;
 	*out = (struct port_datagram){ .bytes = (uint8_t *)f.datagram, .owner = m,
 				       .length = f.datagram_bytes, .marked = f.marked };
@@ -267,12 +271,15 @@ static uint32_t port_receive(struct port *p, struct port_datagram *burst, uint32
 {
 	struct rte_mbuf *mbufs[PORT_BURST];
 	struct dpdk_port *d = dpdk(p);
-	uint64_t now_ns = clock_ns(d->clock);
 	uint32_t got, count = 0;
 
 	assert(most <= PORT_BURST);
-	nic_revive(&d->nic, now_ns);
-	ask_neighbours(d, now_ns);
+	if (d->turns++ % LOOK_EVERY == 0) {
+		uint64_t now_ns = clock_ns(d->clock);
+
+		nic_revive(&d->nic, now_ns);
+		ask_neighbours(d, now_ns);
+	}
 	nic_flush(&d->nic);
 	got = nic_receive(&d->nic, mbufs, most);
 	for (uint32_t i = 0; i < got; i++) {
@@ -286,7 +293,7 @@ static uint32_t port_receive(struct port *p, struct port_datagram *burst, uint32
 	}
 	p->statistics.received += count;
 	if (got > 0) {
-		d->worked_ns = now_ns;
+		d->worked = true;
 		nic_flush(&d->nic);     /* answers to neighbours */
 	}
 	return count;
@@ -305,12 +312,17 @@ static void port_release(struct port *p, struct port_datagram *burst, uint32_t c
 static uint64_t port_rest(struct port *p, int *descriptor)
 {
 	struct dpdk_port *d = dpdk(p);
-	uint64_t now_ns = clock_ns(d->clock), idle_ns = now_ns - MIN(now_ns, d->worked_ns);
-	uint64_t rest_ns = MIN(idle_ns / REST_PART, (uint64_t)REST_NS_MOST);
+	uint64_t now_ns = clock_ns(d->clock), idle_ns, rest_ns;
 
 	*descriptor = -1;
+	if (d->worked)
+		d->worked_ns = now_ns;
+	d->worked = false;
+	idle_ns = now_ns - MIN(now_ns, d->worked_ns);
+	rest_ns = MIN(idle_ns / REST_PART, (uint64_t)REST_NS_MOST);
 	if (idle_ns < BUSY_NS || d->nic.unsent_count > 0)
 		return 0;
+	d->turns = 0;
 	return MIN(rest_ns, d->neighbours_due_ns - MIN(d->neighbours_due_ns, now_ns));
 }
 
@@ -348,7 +360,7 @@ static int open_port(struct port **out, const struct port_dpdk_options *o, struc
 	rc = nic_open(&d->nic, o->device, e);
 	if (rc < 0)
 		goto err_eal;
-	memcpy(d->us.mac, d->nic.mac, FRAME_MAC_BYTES);
+	memcpy(d->us.mac, d->nic.mac, ETHER_MAC_BYTES);
 	*out = &d->port;
 	return 0;
 

@@ -325,6 +325,26 @@ TEST(flow__spurious_timeout_is_undone)
 	flow_world_close(w);
 }
 
+/* Goal: a path that loses too much is given up while it still works; another is not. */
+TEST(flow__lossy_breaks)
+{
+	for (int much = 0; much < 2; much++) {
+		const struct impair_options bad = { .drop = much ? 0.35 : 0.05 };
+		struct flow_world *w = flow_world_open(test_seed(), 2, &quiet, &bad);
+
+		w->options.lossy = 0.2;
+		replace_flows(w, w->options.grant_bytes, 10 * NS_PER_S);
+		flow_world_connect(w, 0, 1);
+		for (uint32_t i = 0; i < 200; i++)
+			flow_world_post(w, 0, 1, 0, 30000, FLOW_BATCH);
+		CHECK_EQ(flow_world_run(w, in(w, 20 * NS_PER_S)), !much);
+		CHECK_EQ(w->lanes[0][1].broken, much);
+		if (much)
+			CHECK_EQ(w->lanes[0][1].why, FLOW_LOSSY);
+		flow_world_close(w);
+	}
+}
+
 /* Goal: closing one end is told to the other. */
 TEST(flow_close__is_told)
 {

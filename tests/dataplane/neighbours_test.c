@@ -5,21 +5,21 @@
 
 #include "tests/test.h"
 
-static const struct frame_host host = { { 2, 0, 0, 0, 0, 9 }, { 7 } };
-static const struct frame_host liar = { { 2, 0, 0, 0, 0, 66 }, { 7 } };
+static const struct ether_host host = { { 2, 0, 0, 0, 0, 9 }, { 7 } };
+static const struct ether_host liar = { { 2, 0, 0, 0, 0, 66 }, { 7 } };
 
 static bool asks_for_host(struct neighbours *n, uint64_t now_ns)
 {
 	const uint8_t *ip = neighbours_ask(n, now_ns);
 
 	if (ip)
-		CHECK_BYTES(ip, host.ip, FRAME_IP_BYTES);
+		CHECK_BYTES(ip, host.ip, ETHER_IP_BYTES);
 	return ip != NULL;
 }
 
 static int want(struct neighbours *n, uint32_t number)
 {
-	uint8_t ip[FRAME_IP_BYTES] = { (uint8_t)number, (uint8_t)(number >> 8) };
+	uint8_t ip[ETHER_IP_BYTES] = { (uint8_t)number, (uint8_t)(number >> 8) };
 
 	return neighbours_want(n, ip, 0);
 }
@@ -41,7 +41,7 @@ TEST(neighbours__life)
 	now_ns += NEIGHBOUR_ASK_NS;
 	CHECK(asks_for_host(&n, now_ns));
 	neighbours_told(&n, &host, now_ns);
-	CHECK_BYTES(neighbours_known(&n, i)->mac, host.mac, FRAME_MAC_BYTES);
+	CHECK_BYTES(neighbours_known(&n, i)->mac, host.mac, ETHER_MAC_BYTES);
 	CHECK(!asks_for_host(&n, now_ns + NEIGHBOUR_FRESH_NS - 1));
 	now_ns += NEIGHBOUR_FRESH_NS;
 	for (int tries = 0; tries < NEIGHBOUR_TRIES; tries++, now_ns += NEIGHBOUR_ASK_NS) {
@@ -58,7 +58,7 @@ TEST(neighbours__life)
 TEST(neighbours__unasked_answers)
 {
 	struct neighbours n = { 0 };
-	struct frame_host stranger = { { 1 }, { 99 } };
+	struct ether_host stranger = { { 1 }, { 99 } };
 	int i = neighbours_want(&n, host.ip, 0);
 
 	neighbours_told(&n, &stranger, 0);
@@ -66,10 +66,10 @@ TEST(neighbours__unasked_answers)
 	CHECK(asks_for_host(&n, 0));
 	neighbours_told(&n, &host, 0);
 	neighbours_told(&n, &liar, 0);
-	CHECK_BYTES(neighbours_known(&n, i)->mac, host.mac, FRAME_MAC_BYTES);
+	CHECK_BYTES(neighbours_known(&n, i)->mac, host.mac, ETHER_MAC_BYTES);
 	CHECK(asks_for_host(&n, NEIGHBOUR_FRESH_NS));
 	neighbours_told(&n, &liar, NEIGHBOUR_FRESH_NS);      /* the host has a new card */
-	CHECK_BYTES(neighbours_known(&n, i)->mac, liar.mac, FRAME_MAC_BYTES);
+	CHECK_BYTES(neighbours_known(&n, i)->mac, liar.mac, ETHER_MAC_BYTES);
 }
 
 /* Goal: the table is bounded; paths to one host share an entry. */

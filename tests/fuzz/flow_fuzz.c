@@ -20,8 +20,15 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity);
 enum { MTU = 1472, PLACES = 24, OURS = 0x0102, THEIRS = 0x0304, SENDS_MAX = 64,
        PAYLOAD_MAX = 200000 };
 
-enum step { STEP_FORGE, STEP_RAW, STEP_TIME, STEP_SEND, STEP_ACK, STEP_WHOLE, STEP_GAP, STEP_STOP,
-	    STEPS };
+enum step {
+	STEP_FORGE, STEP_RAW, STEP_TIME, STEP_SEND, STEP_ACK, STEP_WHOLE, STEP_GAP, STEP_STOP,
+	STEP_BEGIN, STEP_PIECE, STEP_REPEAT, STEPS
+};
+
+enum { ROW = 2, SIZE = 1408, OPEN_MESSAGES = 4 };
+
+/* A message that the attacker is in the middle of. */
+struct open_message { uint32_t id, payload_bytes, back; };
 
 /* The attacker, and the port between. */
 struct stage {
@@ -34,11 +41,14 @@ struct stage {
 	struct port_datagram sent;
 	uint8_t tx[MTU + 64], rx[MTU + 64];
 	uint32_t rx_bytes;                      /* 0: nothing waits */
+	uint8_t last[MTU + 64];                 /* what was sealed last */
+	uint32_t last_bytes;
+	struct open_message open[OPEN_MESSAGES];
 	uint32_t places, sends, next_message;
 	uint64_t now_ns, gap_ns;
 	const uint8_t *script;
 	size_t left;
-	bool over;
+	bool over, broken;
 };
 
 static struct stage stage;
@@ -194,6 +204,7 @@ static void on_acked(void *ctx, void *owner)
 
 static void on_broken(void *ctx, enum flow_end why)
 {
+	stage.broken = true;
 }
 
 static const struct flow_events events = {
@@ -206,6 +217,9 @@ static const struct flow_events events = {
 static void poll(void)
 {
 	flows_poll(stage.flows, stage.now_ns, stage.gap_ns);
+	/* Whatever comes, the path is looked after within a while. */
+	if (flows_deadline(stage.flows) > stage.now_ns + 60 * NS_PER_S && !stage.broken)
+		abort();
 }
 
 static void forge(struct packet *p, const void *body)
@@ -222,6 +236,75 @@ static void forge(struct packet *p, const void *body)
 		     stage.rx + PACKET_HEADER_BYTES,
 		     stage.rx + PACKET_HEADER_BYTES + p->payload_bytes);
 	stage.rx_bytes = p->payload_bytes + (uint32_t)PACKET_EXTRA_BYTES;
+	memcpy(stage.last, stage.rx, stage.rx_bytes);
+	stage.last_bytes = stage.rx_bytes;
+	poll();
+}
+
+static uint32_t segments_of(const struct open_message *m)
+{
+	return (m->payload_bytes + WIRE_HEADER_BYTES + SIZE - 1) / SIZE;
+}
+
+/* A message of several segments; a large one is asked for. */
+static void step_begin(void)
+{
+	struct open_message *m = &stage.open[take() % OPEN_MESSAGES];
+	struct packet_rts rts = { 0 };
+	struct packet p = { .type = PACKET_RTS, .flags = ROW << PACKET_SIZE_SHIFT,
+			    .payload_bytes = sizeof(rts) };
+
+	m->id = stage.next_message++;
+	m->payload_bytes = take16() * (1 + take() % 3) % PAYLOAD_MAX;
+	m->back = take() % 3;
+	if (m->payload_bytes <= WIRE_SMALL_BYTES)
+		return;
+	rts.payload_bytes = le32_of(m->payload_bytes);
+	p.message = m->id;
+	p.segments = segments_of(m);
+	p.back = m->back;
+	forge(&p, &rts);
+}
+
+/* One of its segments, mostly as it should be. */
+static void send_piece(const struct open_message *m, uint32_t segment, uint8_t wrong)
+{
+	struct wire_header h = { .payload_bytes = le32_of(m->payload_bytes) };
+	uint8_t body[MTU] = { 0 };
+	struct packet p = { .type = PACKET_DATA, .message = m->id, .back = m->back,
+			    .segment = segment, .segments = segments_of(m) };
+	bool last = segment + 1 == p.segments;
+
+	p.payload_bytes = (uint16_t)(last ? m->payload_bytes + WIRE_HEADER_BYTES -
+					    p.segment * SIZE : SIZE);
+	p.flags = (uint8_t)(ROW << PACKET_SIZE_SHIFT | (last ? PACKET_LAST : 0) |
+			    (m->payload_bytes <= WIRE_SMALL_BYTES ? PACKET_EAGER : 0));
+	p.back += wrong == 255;
+	p.segments += wrong == 254;
+	p.flags ^= wrong == 253 ? PACKET_EAGER : 0;
+	h.payload_bytes.raw += wrong == 252;
+	if (p.segment == 0)
+		memcpy(body, &h, sizeof(h));
+	forge(&p, body);
+}
+
+static void step_piece(void)
+{
+	const struct open_message *m = &stage.open[take() % OPEN_MESSAGES];
+	uint8_t wrong = take();
+
+	if (wrong != 251)
+		send_piece(m, take() % segments_of(m), wrong);
+	for (uint32_t i = 0; wrong == 251 && i < segments_of(m); i++)
+		send_piece(m, i, 0);
+}
+
+static void step_repeat(bool spoilt)
+{
+	memcpy(stage.rx, stage.last, stage.last_bytes);
+	stage.rx_bytes = stage.last_bytes;
+	if (spoilt && stage.rx_bytes > 0)
+		stage.rx[take16() % stage.rx_bytes] ^= (uint8_t)(1 << take() % 8);
 	poll();
 }
 
@@ -257,7 +340,11 @@ static void step_ack(void)
 		return;
 	for (; s.ack_words < 4 && s.ack_words <= s.largest / 64; s.ack_words++)
 		s.ack[s.ack_words] = replay_word(&stage.seen, s.largest / 64 - s.ack_words);
+	if (take() % 2)                         /* some of them only */
+		s.ack[0] &= take16() * 0x1000100010001ull | 1ull << s.largest % 64;
 	s.done = stage.ack.done += take() % 4;
+	s.messages[0] = take() & 0xf0;
+	s.done_words = s.messages[0] != 0;
 	p.payload_bytes = (uint16_t)packet_ack_encode(&s, body);
 	forge(&p, body);
 }
@@ -338,6 +425,15 @@ static void step(void)
 	case STEP_STOP:
 		step_stop();
 		break;
+	case STEP_BEGIN:
+		step_begin();
+		break;
+	case STEP_PIECE:
+		step_piece();
+		break;
+	case STEP_REPEAT:
+		step_repeat(take() % 2);
+		break;
 	}
 }
 
@@ -398,6 +494,16 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 		{ STEP_GAP, STEP_SEND, 1, 0, 200, 3, 1, STEP_TIME, 0, 200, STEP_TIME, 0, 200 },
 		{ STEP_FORGE, PACKET_ACK, 0, 0, 0, 0, 0, 40, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0 },
 		{ STEP_FORGE, PACKET_CLOSE, 0, 1, 0, 0, 0, 0, 0 },
+		{ STEP_BEGIN, 0, 0xa0, 0x0f, 0, 0, STEP_PIECE, 0, 0, 1, STEP_PIECE, 0, 0, 0,
+		  STEP_REPEAT, 0, STEP_PIECE, 0, 0, 2, STEP_PIECE, 0, 0, 2 },
+		{ STEP_BEGIN, 1, 0xff, 0xff, 1, 0, STEP_PIECE, 1, 0, 0, STEP_PIECE, 1, 0, 93,
+		  STEP_PIECE, 1, 255, 4, STEP_TIME, 9, 0 },
+		{ STEP_BEGIN, 1, 0xff, 0xff, 1, 0, STEP_BEGIN, 2, 0xff, 0x7f, 2, 1, STEP_PIECE, 2,
+		  251, STEP_PIECE, 1, 251, STEP_TIME, 9, 0 },
+		{ STEP_BEGIN, 2, 0x40, 0x0b, 0, 0, STEP_BEGIN, 3, 0x40, 0x0b, 0, 1,
+		  STEP_PIECE, 3, 0, 0, STEP_PIECE, 3, 0, 1, STEP_PIECE, 3, 0, 2,
+		  STEP_PIECE, 2, 0, 0, STEP_PIECE, 2, 0, 1, STEP_PIECE, 2, 0, 2,
+		  STEP_TIME, 9, 0, STEP_REPEAT, 1, 70, 0, 3 },
 	};
 
 	if (index >= ARRAY_LENGTH(seeds) || capacity < sizeof(seeds[0]))

@@ -1,5 +1,5 @@
-/* frame.c - Ethernet, IPv4, IPv6, UDP, ARP and neighbour discovery by their offsets. */
-#include "dataplane/frame.h"
+/* ethernet.c - Ethernet, IPv4, IPv6, UDP, ARP and neighbour discovery by their offsets. */
+#include "dataplane/ethernet.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -9,7 +9,7 @@
 /* From RFC 791, 768, 826, 8200, 4861. */
 enum {
 	V4_BYTES = 20, V6_BYTES = 40, UDP_BYTES = 8,
-	AT_TYPE = 12, AT_IP = FRAME_ETHERNET_BYTES,
+	AT_TYPE = 12, AT_IP = ETHER_ALONE_BYTES,
 
 	AT_V4_TOS = AT_IP + 1, AT_V4_LENGTH = AT_IP + 2, AT_V4_FRAGMENT = AT_IP + 6,
 	AT_V4_TTL = AT_IP + 8, AT_V4_PROTOCOL = AT_IP + 9, AT_V4_CHECKSUM = AT_IP + 10,
@@ -37,14 +37,14 @@ enum {
 	TTL = 64,
 	V4_PREFIX = 96,
 };
-static_assert(AT_ND + ND_BYTES == FRAME_NEIGHBOUR_BYTES_MAX, "the longest of the four");
+static_assert(AT_ND + ND_BYTES == ETHER_NEIGHBOUR_BYTES_MAX, "the longest of the four");
 
 /* Ethernet, IPv4, address lengths 6 and 4. */
 static const uint8_t arp_head[6] = { 0, 1, 8, 0, 6, 4 };
-static const uint8_t broadcast[FRAME_MAC_BYTES] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+static const uint8_t broadcast[ETHER_MAC_BYTES] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 static const uint8_t v4_prefix[V4_PREFIX / 8] = { [10] = 0xff, [11] = 0xff };
 /* Whom a question goes to: the last three bytes are the address's. */
-static const uint8_t solicited[FRAME_IP_BYTES] = { 0xff, 2, [11] = 1, [12] = 0xff };
+static const uint8_t solicited[ETHER_IP_BYTES] = { 0xff, 2, [11] = 1, [12] = 0xff };
 
 static void put16(uint8_t *at, uint32_t value)
 {
@@ -57,22 +57,22 @@ static uint32_t get16(const uint8_t *at)
 	return (uint32_t)at[0] << 8 | at[1];
 }
 
-bool frame_is_v4(const uint8_t ip[FRAME_IP_BYTES])
+bool ether_is_v4(const uint8_t ip[ETHER_IP_BYTES])
 {
 	return memcmp(ip, v4_prefix, sizeof(v4_prefix)) == 0;
 }
 
-uint32_t frame_head_bytes(const uint8_t ip[FRAME_IP_BYTES])
+uint32_t ether_head_bytes(const uint8_t ip[ETHER_IP_BYTES])
 {
-	return FRAME_ETHERNET_BYTES + (frame_is_v4(ip) ? V4_BYTES : V6_BYTES) + UDP_BYTES;
+	return ETHER_ALONE_BYTES + (ether_is_v4(ip) ? V4_BYTES : V6_BYTES) + UDP_BYTES;
 }
 
-static const uint8_t *v4_of(const uint8_t ip[FRAME_IP_BYTES])
+static const uint8_t *v4_of(const uint8_t ip[ETHER_IP_BYTES])
 {
 	return ip + sizeof(v4_prefix);
 }
 
-static void set_v4(uint8_t ip[FRAME_IP_BYTES], const uint8_t *v4)
+static void set_v4(uint8_t ip[ETHER_IP_BYTES], const uint8_t *v4)
 {
 	memcpy(ip, v4_prefix, sizeof(v4_prefix));
 	memcpy(ip + sizeof(v4_prefix), v4, 4);
@@ -97,15 +97,15 @@ static uint16_t fold(uint64_t value)
 /* Over IPv6's addresses, the protocol and what stands behind the header. */
 static uint16_t v6_checksum(const uint8_t *frame, uint32_t protocol, uint32_t bytes)
 {
-	uint64_t so_far = sum(protocol + bytes, frame + AT_V6_FROM, 2 * FRAME_IP_BYTES);
+	uint64_t so_far = sum(protocol + bytes, frame + AT_V6_FROM, 2 * ETHER_IP_BYTES);
 
 	return fold(sum(so_far, frame + AT_IP + V6_BYTES, bytes));
 }
 
 static void write_ethernet(uint8_t *out, const uint8_t *to, const uint8_t *from, uint32_t type)
 {
-	memcpy(out, to, FRAME_MAC_BYTES);
-	memcpy(out + FRAME_MAC_BYTES, from, FRAME_MAC_BYTES);
+	memcpy(out, to, ETHER_MAC_BYTES);
+	memcpy(out + ETHER_MAC_BYTES, from, ETHER_MAC_BYTES);
 	put16(out + AT_TYPE, type);
 }
 
@@ -131,19 +131,19 @@ static void write_v6(uint8_t *out, const uint8_t *from, const uint8_t *to, uint3
 	put16(out + AT_V6_LENGTH, bytes);
 	out[AT_V6_PROTOCOL] = (uint8_t)protocol;
 	out[AT_V6_HOPS] = (uint8_t)hops;
-	memcpy(out + AT_V6_FROM, from, FRAME_IP_BYTES);
-	memcpy(out + AT_V6_TO, to, FRAME_IP_BYTES);
+	memcpy(out + AT_V6_FROM, from, ETHER_IP_BYTES);
+	memcpy(out + AT_V6_TO, to, ETHER_IP_BYTES);
 }
 
-void frame_write_udp(uint8_t *datagram, uint32_t datagram_bytes, const struct frame_host *from,
-		     uint16_t from_port, const struct frame_host *to, uint16_t to_port)
+void ether_write_udp(uint8_t *datagram, uint32_t datagram_bytes, const struct ether_host *from,
+		     uint16_t from_port, const struct ether_host *to, uint16_t to_port)
 {
-	uint32_t head = frame_head_bytes(to->ip), bytes = UDP_BYTES + datagram_bytes;
+	uint32_t head = ether_head_bytes(to->ip), bytes = UDP_BYTES + datagram_bytes;
 	uint8_t *out = datagram - head, *udp = datagram - UDP_BYTES;
-	bool v4 = frame_is_v4(to->ip);
+	bool v4 = ether_is_v4(to->ip);
 	uint16_t checksum;
 
-	assert(frame_is_v4(from->ip) == v4);
+	assert(ether_is_v4(from->ip) == v4);
 	memset(out, 0, head);
 	write_ethernet(out, to->mac, from->mac, v4 ? TYPE_V4 : TYPE_V6);
 	put16(udp, from_port);
@@ -158,43 +158,43 @@ void frame_write_udp(uint8_t *datagram, uint32_t datagram_bytes, const struct fr
 	put16(udp + 6, checksum ? checksum : 0xffff);
 }
 
-static uint32_t write_arp(uint8_t *out, uint32_t operation, const struct frame_host *from,
+static uint32_t write_arp(uint8_t *out, uint32_t operation, const struct ether_host *from,
 			  const uint8_t *to_mac, const uint8_t *to_ip)
 {
 	memset(out, 0, LEAST_BYTES);
 	write_ethernet(out, to_mac, from->mac, TYPE_ARP);
 	memcpy(out + AT_IP, arp_head, sizeof(arp_head));
 	put16(out + AT_ARP_OPERATION, operation);
-	memcpy(out + AT_ARP_FROM_MAC, from->mac, FRAME_MAC_BYTES);
+	memcpy(out + AT_ARP_FROM_MAC, from->mac, ETHER_MAC_BYTES);
 	memcpy(out + AT_ARP_FROM_IP, v4_of(from->ip), 4);
 	if (operation == ARP_TELLS)
-		memcpy(out + AT_ARP_TO_MAC, to_mac, FRAME_MAC_BYTES);
+		memcpy(out + AT_ARP_TO_MAC, to_mac, ETHER_MAC_BYTES);
 	memcpy(out + AT_ARP_TO_IP, v4_of(to_ip), 4);
 	return LEAST_BYTES;
 }
 
-static uint32_t write_nd(uint8_t *out, uint32_t type, const struct frame_host *from,
+static uint32_t write_nd(uint8_t *out, uint32_t type, const struct ether_host *from,
 			 const uint8_t *to_mac, const uint8_t *to_ip, const uint8_t *target)
 {
-	memset(out, 0, FRAME_NEIGHBOUR_BYTES_MAX);
+	memset(out, 0, ETHER_NEIGHBOUR_BYTES_MAX);
 	write_ethernet(out, to_mac, from->mac, TYPE_V6);
 	write_v6(out, from->ip, to_ip, PROTOCOL_ICMP6, ND_HOPS, ND_BYTES);
 	out[AT_ND] = (uint8_t)type;
 	out[AT_ND_FLAGS] = type == ND_TELLS ? ND_SOLICITED_OVERRIDE : 0;
-	memcpy(out + AT_ND_TARGET, target, FRAME_IP_BYTES);
+	memcpy(out + AT_ND_TARGET, target, ETHER_IP_BYTES);
 	out[AT_ND_OPTION] = type == ND_TELLS ? ND_OPTION_TARGET : ND_OPTION_FROM;
 	out[AT_ND_OPTION + 1] = ND_OPTION_BYTES / 8;
-	memcpy(out + AT_ND_OPTION + 2, from->mac, FRAME_MAC_BYTES);
+	memcpy(out + AT_ND_OPTION + 2, from->mac, ETHER_MAC_BYTES);
 	put16(out + AT_ND_CHECKSUM, v6_checksum(out, PROTOCOL_ICMP6, ND_BYTES));
-	return FRAME_NEIGHBOUR_BYTES_MAX;
+	return ETHER_NEIGHBOUR_BYTES_MAX;
 }
 
-uint32_t frame_write_ask(uint8_t out[FRAME_NEIGHBOUR_BYTES_MAX], const struct frame_host *from,
-			 const uint8_t ip[FRAME_IP_BYTES])
+uint32_t ether_write_ask(uint8_t out[ETHER_NEIGHBOUR_BYTES_MAX], const struct ether_host *from,
+			 const uint8_t ip[ETHER_IP_BYTES])
 {
-	uint8_t group[FRAME_IP_BYTES], mac[FRAME_MAC_BYTES] = { 0x33, 0x33 };
+	uint8_t group[ETHER_IP_BYTES], mac[ETHER_MAC_BYTES] = { 0x33, 0x33 };
 
-	if (frame_is_v4(ip))
+	if (ether_is_v4(ip))
 		return write_arp(out, ARP_ASKS, from, broadcast, ip);
 	memcpy(group, solicited, sizeof(group));
 	memcpy(group + 13, ip + 13, 3);
@@ -202,15 +202,15 @@ uint32_t frame_write_ask(uint8_t out[FRAME_NEIGHBOUR_BYTES_MAX], const struct fr
 	return write_nd(out, ND_ASKS, from, mac, group, ip);
 }
 
-uint32_t frame_write_tell(uint8_t out[FRAME_NEIGHBOUR_BYTES_MAX], const struct frame_host *from,
-			  const struct frame_host *to)
+uint32_t ether_write_tell(uint8_t out[ETHER_NEIGHBOUR_BYTES_MAX], const struct ether_host *from,
+			  const struct ether_host *to)
 {
-	if (frame_is_v4(to->ip))
+	if (ether_is_v4(to->ip))
 		return write_arp(out, ARP_TELLS, from, to->mac, to->ip);
 	return write_nd(out, ND_TELLS, from, to->mac, to->ip, from->ip);
 }
 
-static void parse_arp(const uint8_t *bytes, size_t length, struct frame *out)
+static void parse_arp(const uint8_t *bytes, size_t length, struct ether_frame *out)
 {
 	uint32_t operation;
 
@@ -219,21 +219,21 @@ static void parse_arp(const uint8_t *bytes, size_t length, struct frame *out)
 	operation = get16(bytes + AT_ARP_OPERATION);
 	if (operation != ARP_ASKS && operation != ARP_TELLS)
 		return;
-	out->kind = operation == ARP_ASKS ? FRAME_ASKS : FRAME_TELLS;
-	memcpy(out->from.mac, bytes + AT_ARP_FROM_MAC, FRAME_MAC_BYTES);
+	out->kind = operation == ARP_ASKS ? ETHER_ASKS : ETHER_TELLS;
+	memcpy(out->from.mac, bytes + AT_ARP_FROM_MAC, ETHER_MAC_BYTES);
 	set_v4(out->from.ip, bytes + AT_ARP_FROM_IP);
 	set_v4(out->to_ip, bytes + AT_ARP_TO_IP);
 }
 
-static void parse_udp(const uint8_t *bytes, uint32_t at, uint32_t room, struct frame *out)
+static void parse_udp(const uint8_t *bytes, uint32_t at, uint32_t room, struct ether_frame *out)
 {
 	const uint8_t *udp = bytes + at;
 	uint32_t udp_bytes = room < UDP_BYTES ? 0 : get16(udp + 4);
 
 	if (udp_bytes < UDP_BYTES || udp_bytes > room)
 		return;
-	out->kind = FRAME_UDP;
-	memcpy(out->from.mac, bytes + FRAME_MAC_BYTES, FRAME_MAC_BYTES);
+	out->kind = ETHER_UDP;
+	memcpy(out->from.mac, bytes + ETHER_MAC_BYTES, ETHER_MAC_BYTES);
 	out->from_port = (uint16_t)get16(udp);
 	out->to_port = (uint16_t)get16(udp + 2);
 	out->datagram = udp + UDP_BYTES;
@@ -241,7 +241,7 @@ static void parse_udp(const uint8_t *bytes, uint32_t at, uint32_t room, struct f
 }
 
 /* Whole, unfragmented; options are stepped over. */
-static void parse_v4(const uint8_t *bytes, size_t length, struct frame *out)
+static void parse_v4(const uint8_t *bytes, size_t length, struct ether_frame *out)
 {
 	uint32_t head, total;
 
@@ -261,9 +261,9 @@ static void parse_v4(const uint8_t *bytes, size_t length, struct frame *out)
 }
 
 /* Only from the link itself (255 hops) and only if its sum is right. */
-static void parse_nd(const uint8_t *bytes, uint32_t count, struct frame *out)
+static void parse_nd(const uint8_t *bytes, uint32_t count, struct ether_frame *out)
 {
-	static const uint8_t nobody[FRAME_IP_BYTES];
+	static const uint8_t nobody[ETHER_IP_BYTES];
 	const uint8_t *option = bytes + AT_ND_OPTION;
 	bool asks;
 
@@ -274,16 +274,16 @@ static void parse_nd(const uint8_t *bytes, uint32_t count, struct frame *out)
 	    bytes[AT_ND + 1] != 0 || v6_checksum(bytes, PROTOCOL_ICMP6, count) != 0 ||
 	    memcmp(out->from.ip, nobody, sizeof(nobody)) == 0)
 		return;
-	out->kind = asks ? FRAME_ASKS : FRAME_TELLS;
-	memcpy(asks ? out->to_ip : out->from.ip, bytes + AT_ND_TARGET, FRAME_IP_BYTES);
-	memcpy(out->from.mac, bytes + FRAME_MAC_BYTES, FRAME_MAC_BYTES);
+	out->kind = asks ? ETHER_ASKS : ETHER_TELLS;
+	memcpy(asks ? out->to_ip : out->from.ip, bytes + AT_ND_TARGET, ETHER_IP_BYTES);
+	memcpy(out->from.mac, bytes + ETHER_MAC_BYTES, ETHER_MAC_BYTES);
 	if (count >= ND_BYTES && option[1] == ND_OPTION_BYTES / 8 &&
 	    option[0] == (asks ? ND_OPTION_FROM : ND_OPTION_TARGET))
-		memcpy(out->from.mac, option + 2, FRAME_MAC_BYTES);
+		memcpy(out->from.mac, option + 2, ETHER_MAC_BYTES);
 }
 
 /* Without extension headers: nobody on our way adds any. */
-static void parse_v6(const uint8_t *bytes, size_t length, struct frame *out)
+static void parse_v6(const uint8_t *bytes, size_t length, struct ether_frame *out)
 {
 	uint32_t count;
 
@@ -292,8 +292,8 @@ static void parse_v6(const uint8_t *bytes, size_t length, struct frame *out)
 	count = get16(bytes + AT_V6_LENGTH);
 	if (AT_IP + V6_BYTES + count > length)
 		return;
-	memcpy(out->from.ip, bytes + AT_V6_FROM, FRAME_IP_BYTES);
-	memcpy(out->to_ip, bytes + AT_V6_TO, FRAME_IP_BYTES);
+	memcpy(out->from.ip, bytes + AT_V6_FROM, ETHER_IP_BYTES);
+	memcpy(out->to_ip, bytes + AT_V6_TO, ETHER_IP_BYTES);
 	out->marked = (bytes[AT_IP + 1] >> 4 & ECN_MASK) == ECN_MARKED;
 	if (bytes[AT_V6_PROTOCOL] == PROTOCOL_UDP)
 		parse_udp(bytes, AT_IP + V6_BYTES, count, out);
@@ -301,10 +301,10 @@ static void parse_v6(const uint8_t *bytes, size_t length, struct frame *out)
 		parse_nd(bytes, count, out);
 }
 
-void frame_parse(const uint8_t *bytes, size_t length, struct frame *out)
+void ether_parse(const uint8_t *bytes, size_t length, struct ether_frame *out)
 {
-	*out = (struct frame){ .kind = FRAME_OTHER };
-	if (length < FRAME_ETHERNET_BYTES)
+	*out = (struct ether_frame){ .kind = ETHER_OTHER };
+	if (length < ETHER_ALONE_BYTES)
 		return;
 	switch (get16(bytes + AT_TYPE)) {
 	case TYPE_V4:
@@ -321,7 +321,7 @@ void frame_parse(const uint8_t *bytes, size_t length, struct frame *out)
 	}
 }
 
-bool frame_parse_ip(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t *prefix)
+bool ether_parse_ip(const char *text, uint8_t ip[ETHER_IP_BYTES], uint32_t *prefix)
 {
 	char address[INET6_ADDRSTRLEN];
 	const char *slash = strchr(text, '/');
@@ -338,18 +338,18 @@ bool frame_parse_ip(const char *text, uint8_t ip[FRAME_IP_BYTES], uint32_t *pref
 	if (inet_pton(AF_INET, address, v4) == 1) {
 		set_v4(ip, v4);
 		before = V4_PREFIX;
-	} else if (inet_pton(AF_INET6, address, ip) != 1 || frame_is_v4(ip)) {
+	} else if (inet_pton(AF_INET6, address, ip) != 1 || ether_is_v4(ip)) {
 		return false;
 	}
-	*prefix = 8 * FRAME_IP_BYTES;
+	*prefix = 8 * ETHER_IP_BYTES;
 	if (!slash)
 		return true;
 	bits = strtoul(slash + 1, &end, 10);
 	*prefix = before + (uint32_t)MIN(bits, 1000ul);
-	return slash[1] >= '0' && slash[1] <= '9' && !*end && *prefix <= 8 * FRAME_IP_BYTES;
+	return slash[1] >= '0' && slash[1] <= '9' && !*end && *prefix <= 8 * ETHER_IP_BYTES;
 }
 
-bool frame_same_net(const uint8_t a[FRAME_IP_BYTES], const uint8_t b[FRAME_IP_BYTES],
+bool ether_same_net(const uint8_t a[ETHER_IP_BYTES], const uint8_t b[ETHER_IP_BYTES],
 		    uint32_t prefix)
 {
 	uint32_t whole = prefix / 8, rest = prefix % 8;

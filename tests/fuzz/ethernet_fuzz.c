@@ -1,19 +1,19 @@
-/* frame_fuzz.c - hostile frames: whatever is read lies within the frame. */
+/* ethernet_fuzz.c - hostile frames: whatever is read lies within the frame. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "dataplane/frame.h"
+#include "dataplane/ethernet.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct frame f;
+	struct ether_frame f;
 	uint32_t sum = 0;
 
-	frame_parse(data, size, &f);
-	if (f.kind != FRAME_UDP)
+	ether_parse(data, size, &f);
+	if (f.kind != ETHER_UDP)
 		return 0;
 	if (f.datagram < data || f.datagram + f.datagram_bytes > data + size)
 		abort();
@@ -26,10 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 {
-	static const struct frame_host a[2] = {
+	static const struct ether_host a[2] = {
 		{ { 2, 1 }, { [10] = 0xff, 0xff, 10, 0, 0, 1 } }, { { 2, 1 }, { 0xfd, 1 } },
 	};
-	static const struct frame_host b[2] = {
+	static const struct ether_host b[2] = {
 		{ { 2, 2 }, { [10] = 0xff, 0xff, 10, 0, 0, 2 } }, { { 2, 2 }, { 0xfd, 2 } },
 	};
 	uint32_t family = index / 3, head;
@@ -37,14 +37,14 @@ size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 	if (index >= 6 || capacity < 200)
 		return 0;
 	memset(out, 0, 200);
-	head = frame_head_bytes(a[family].ip);
+	head = ether_head_bytes(a[family].ip);
 	switch (index % 3) {
 	case 0:
-		frame_write_udp(out + head, 100, &a[family], 1, &b[family], 2);
+		ether_write_udp(out + head, 100, &a[family], 1, &b[family], 2);
 		return head + 100;
 	case 1:
-		return frame_write_ask(out, &a[family], b[family].ip);
+		return ether_write_ask(out, &a[family], b[family].ip);
 	default:
-		return frame_write_tell(out, &a[family], &b[family]);
+		return ether_write_tell(out, &a[family], &b[family]);
 	}
 }
