@@ -1,27 +1,18 @@
-/* quantise.c - from f32 rows to the weight formats, bit by bit alike on every host.
- *
- * Groups pass in vectors of 4, which any instruction set computes lane by lane.
- */
+/* quantise.c - from f32 rows to the weight formats, bit by bit alike on every host. */
 #include "compute/quantise.h"
 
 #include <float.h>
 
 enum {
-	LANES = 4,
+	LANES = 4,                              /* of an error's sum */
 	ROWS_EACH = 32, COLUMNS_EACH = 256,     /* widened at a time: 32 KB */
 };
-
-typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
-typedef int32_t lanes_i __attribute__((vector_size(LANES * sizeof(int32_t))));
 
 /* Added and taken off again, it leaves the nearest integer, to even, of |x| < 2^22. */
 static const float to_integer = 0x1.8p23f;
 
 /* An INT4 group's scale is `most` divided by one of these; the first best one is taken. */
 static const float divisors[] = { -8, -7, -7.25f, -7.5f, -7.75f, -8.25f, -8.5f, -8.75f, -9 };
-
-/* Smaller errors count as none: their squares could be denormal. */
-#define ERROR_LEAST 0x1p-60f
 
 const char *weight_format_name(enum weight_format f)
 {
@@ -97,27 +88,27 @@ static uint16_t scale_f16(float scale)
 }
 
 /* x / scale to the nearest integer from -8 to 7. */
-static lanes steps_of_4(lanes x, float inverse)
+static inline float steps_of_4(float x, float inverse)
 {
-	lanes q = x * inverse + to_integer - to_integer;
-	lanes_i above = q > 7, below = q < -8;
-	lanes most = { 7, 7, 7, 7 }, least = { -8, -8, -8, -8 };
+	float q = x * inverse + to_integer - to_integer;
 
-	q = (lanes)(((lanes_i)most & above) | ((lanes_i)q & ~above));
-	return (lanes)(((lanes_i)least & below) | ((lanes_i)q & ~below));
+	q = 7 < q ? 7 : q;
+	return -8 > q ? -8 : q;
 }
 
-static float squared_error(const lanes *x, float scale, float inverse)
+/* In lanes, which any instruction set computes alike. */
+static float squared_error(const float *x, float scale, float inverse)
 {
-	lanes sum = { 0 };
+	float square[GROUP], sum[LANES] = { 0 };
 
-	for (int i = 0; i < GROUP / LANES; i++) {
-		lanes error = x[i] - scale * steps_of_4(x[i], inverse);
-		lanes_i counts = (error >= ERROR_LEAST) | (error <= -ERROR_LEAST);
+	for (int i = 0; i < GROUP; i++) {
+		float error = x[i] - scale * steps_of_4(x[i], inverse);
 
-		error = (lanes)((lanes_i)error & counts);
-		sum += error * error;
+		square[i] = error * error;
 	}
+	for (int i = 0; i < GROUP; i += LANES)
+		for (int lane = 0; lane < LANES; lane++)
+			sum[lane] += square[i + lane];
 	return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
@@ -131,7 +122,7 @@ static float most_of(const float *x)
 	return most;
 }
 
-static uint16_t best_scale(const lanes *x, float most)
+static uint16_t best_scale(const float *x, float most)
 {
 	uint16_t best = 0;
 	float least = 0;
@@ -151,26 +142,33 @@ static uint16_t best_scale(const lanes *x, float most)
 	return best;
 }
 
+/* Below, a number is no error: its square could be denormal.  With a scale of 2^-24 or more it
+ * is 0 in any case.
+ */
+static const float least_counted = 0x1p-60f;
+
 uint16_t quantise_int4(const float *x, uint32_t n, uint8_t *bytes, uint32_t *not_finite)
 {
-	union { lanes v[GROUP / LANES]; float f[GROUP]; } group = { .f = { 0 } };
+	float group[GROUP] = { 0 }, most, scale, inverse;
 	struct row_seen seen = { 0 };
-	float most, scale;
 	uint16_t h;
 
 	assert(n <= GROUP);
 	quantise_see(&seen, x, n);
 	*not_finite += seen.not_finite;
-	for (uint32_t i = 0; i < n; i++)
-		group.f[i] = tame(x[i], tame(f32_of_bits(seen.most_bits), 0));
-	most = most_of(group.f);
-	h = best_scale(group.v, most);
+	for (uint32_t i = 0; i < n; i++) {
+		float tamed = tame(x[i], f32_of_bits(seen.most_bits));
+
+		group[i] = tamed >= least_counted || tamed <= -least_counted ? tamed : 0;
+	}
+	most = most_of(group);
+	h = best_scale(group, most);
 	scale = f32_of_f16(h);
-	for (int i = 0; i < GROUP / LANES; i++)
-		group.v[i] = scale == 0 ? (lanes){ 0 } : steps_of_4(group.v[i], 1 / scale);
+	inverse = scale == 0 ? 0 : 1 / scale;
+	for (int i = 0; i < GROUP; i++)
+		group[i] = steps_of_4(group[i], inverse) + 8;
 	for (int j = 0; j < GROUP / 2; j++)
-		bytes[j] = (uint8_t)((int)group.f[j] + 8 +
-				     (((int)group.f[j + GROUP / 2] + 8) << 4));
+		bytes[j] = (uint8_t)((int)group[j] | (int)group[j + GROUP / 2] << 4);
 	return h;
 }
 
