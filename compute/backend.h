@@ -24,7 +24,6 @@
 #include "compute/model/model.h"
 #include "compute/quantise.h"
 #include "compute/row.h"
-#include "dataplane/base/buffer.h"
 #include "dataplane/base/error.h"
 
 enum compute_mode { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16, COMPUTE_INT8, COMPUTE_MODES };
@@ -38,6 +37,15 @@ struct device_options {
 	uint32_t threads;               /* CPU; 0: one per core the process may use */
 	enum compute_mode compute;
 	enum weight_format weights;     /* of every matrix that is multiplied */
+	bool fast;                      /* cuda: gives the identity promise up for speed */
+};
+
+/* What `petalsctl devices` tells of one. */
+struct device_info {
+	char device[16];                /* "cuda:0" */
+	char name[128];                 /* "NVIDIA H100 80GB HBM3" */
+	char detail[256];               /* "sm_90, 132 processors, ..."; or why it is of no use */
+	uint64_t memory_bytes, free_bytes;      /* free 0: not to be used */
 };
 
 /* What load progress reports: bytes laid out so far, of how many. */
@@ -91,8 +99,8 @@ struct batch {
 
 struct backend {
 	const char *name;               /* "cpu", "cuda" */
-	/* One line per device for `petalsctl devices`; count, or -errno. */
-	int (*list)(struct buffer *out, bool json);
+	/* The host's devices of this kind, `room` at most; how many, or -errno. */
+	int (*list)(struct device_info *out, uint32_t room, struct error *e);
 	int (*device_open)(struct device **out, const struct device_options *o,
 			   struct error *e);
 	void (*device_close)(struct device *d);
@@ -111,9 +119,9 @@ struct backend {
 	int (*span_submit)(struct span *s, const struct batch *b);
 	int (*span_wait)(struct span *s);
 	/* Copies page contents within the arena, and out of and into host memory. */
-	void (*page_copy)(struct span *s, uint32_t to, uint32_t from);
-	void (*page_export)(struct span *s, uint32_t page, void *out);
-	void (*page_import)(struct span *s, uint32_t page, const void *in);
+	int (*page_copy)(struct span *s, uint32_t to, uint32_t from);
+	int (*page_export)(struct span *s, uint32_t page, void *out);
+	int (*page_import)(struct span *s, uint32_t page, const void *in);
 
 	int (*edge_open)(struct edge **out, struct device *d, const struct model *m,
 			 uint32_t rows_max, struct load_progress progress, struct error *e);
@@ -122,14 +130,28 @@ struct backend {
 	/* Embeds tokens at positions position, position + 1, ...; out is rows x hidden
 	 * f32 (embedding norm, learned positions and projections applied).
 	 */
-	void (*edge_embed)(const struct edge *g, const uint32_t *tokens, uint32_t rows,
-			   uint32_t position, float *out);
+	int (*edge_embed)(struct edge *g, const uint32_t *tokens, uint32_t rows,
+			  uint32_t position, float *out);
 	/* rows x hidden f32 to rows x vocabulary logits (final norm included). */
 	int (*edge_logits)(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
 };
 
 /* The CPU backend, built in. */
 extern const struct backend backend_cpu;
+
+/* The CUDA backend is a module: petals-cuda.so, opened at the first call.  It is looked for
+ * where the environment variable PETALS_CUDA_MODULE says, else in ../lib beside the program
+ * (a build), else in ../lib/petals (PREFIX/lib/petals, when installed).  -ENOTSUP: there is
+ * none, or it is not of this build.
+ */
+int backend_cuda_open(const struct backend **out, struct error *e);
+
+/* What the module exports as petals_backend_module. */
+struct backend_module {
+	const char *version;            /* PETALS_VERSION it was built with */
+	uint32_t table_bytes;           /* sizeof(struct backend) */
+	const struct backend *backend;
+};
 
 /* "cpu", "cuda:0": finds the backend and the device index. */
 int backend_find(const char *device, const struct backend **out, uint32_t *index,

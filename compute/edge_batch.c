@@ -87,7 +87,8 @@ static uint32_t choose(struct edge_batch *b, struct edge_job *j, float *logits, 
 
 	if (j->kind == EDGE_NEXT) {
 		sampler_next(j->sampler, logits, j->choices);
-		b->backend->edge_embed(b->edge, &j->choices->token, 1, j->position, j->embedded);
+		j->status = b->backend->edge_embed(b->edge, &j->choices->token, 1, j->position,
+						   j->embedded);
 	} else {
 		for (uint32_t i = 0; i < take; i++)
 			sampler_score(j->sampler, logits + (uint64_t)i * b->vocabulary,
@@ -105,8 +106,8 @@ static bool turn(void *ctx, void (*done)(void *done_ctx, void *job), void *done_
 
 	for (struct edge_job **at = &b->first, *j; (j = *at);) {
 		if (j->kind == EDGE_EMBED) {
-			b->backend->edge_embed(b->edge, j->tokens, j->count, j->position,
-					       j->embedded);
+			j->status = b->backend->edge_embed(b->edge, j->tokens, j->count,
+							   j->position, j->embedded);
 			j->done = j->count;
 		} else if (rc < 0) {
 			j->status = rc;

@@ -32,6 +32,8 @@ struct simulation {
 	struct simulation_options options;
 	struct sim_network *network;
 	struct model *model;
+	const struct backend *backend;
+	struct device_options device_options;
 
 	struct place directory_place;
 	struct directory *directory;
@@ -50,7 +52,8 @@ struct simulation {
 void simulation_options_default(struct simulation_options *o)
 {
 	*o = (struct simulation_options){
-		.spans = 3, .replicas = 2, .compute = COMPUTE_F32, .round = ROW_F32,
+		.spans = 3, .replicas = 2, .device = "cpu", .compute = COMPUTE_F32,
+		.round = ROW_F32,
 		.page_tokens = 16, .kv_bytes = 2 * MIB, .rows_max = 16,
 		.batch_ns = 200 * NS_PER_US,
 		.network = { .delay_least_ns = 20 * NS_PER_US, .delay_most_ns = 200 * NS_PER_US },
@@ -127,7 +130,7 @@ static void server_options_fill(const struct simulation *s, struct sim_server *v
 
 	*o = (struct server_options){
 		.node = v->place.node, .rpc = v->place.rpc, .directory = directory,
-		.lease_ttl_ns = LEASE_NS, .backend = &backend_cpu, .device = v->device,
+		.lease_ttl_ns = LEASE_NS, .backend = s->backend, .device = v->device,
 		.span = {
 			.model = s->model, .first = v->first, .end = v->end,
 			.page_tokens = so->page_tokens, .kv_bytes = so->kv_bytes,
@@ -152,17 +155,15 @@ int simulation_start(struct simulation *s, uint32_t server, struct error *e)
 {
 	struct sim_server *v = &s->servers[server];
 	uint32_t replica = server / s->options.spans;
-	const struct device_options device = {
-		.threads = 1, .compute = s->options.compute,
-		.weights = s->options.weights[replica % SIMULATION_WEIGHTS],
-	};
+	struct device_options device = s->device_options;
 	const struct address directory = { "sim:1" };
 	struct server_options o;
 	int rc = place_open(s, &v->place, ROLE_SERVER, "server", SERVER_NUMBER + (int)server, e);
 
+	device.weights = s->options.weights[replica % SIMULATION_WEIGHTS];
 	v->id = random_u64(sim_random(s->network)) | 1;
 	if (rc == 0)
-		rc = backend_cpu.device_open(&v->device, &device, e);
+		rc = s->backend->device_open(&v->device, &device, e);
 	if (rc < 0)
 		return rc;
 	server_options_fill(s, v, &o, &directory);
@@ -174,7 +175,7 @@ static void server_stop(struct simulation *s, struct sim_server *v)
 	server_close(v->server);
 	v->server = NULL;
 	if (v->device)
-		backend_cpu.device_close(v->device);
+		s->backend->device_close(v->device);
 	v->device = NULL;
 	place_close(s, &v->place);
 }
@@ -199,9 +200,7 @@ static void view_changed(void *ctx, const struct view *v)
 
 static int open_client(struct simulation *s, struct error *e)
 {
-	const struct device_options device = {
-		.threads = 1, .compute = s->options.compute, .weights = s->options.head,
-	};
+	struct device_options device = s->device_options;
 	const struct model_config *config = model_config(s->model);
 	struct directory_client_options watch = {
 		.directory = { "sim:1" }, .ttl_ns = LEASE_NS, .watch = true,
@@ -213,7 +212,7 @@ static int open_client(struct simulation *s, struct error *e)
 		.ban_ns = 2 * NS_PER_S, .seed = s->options.seed + 1,
 	};
 	struct generations_options generations = {
-		.config = config, .backend = &backend_cpu, .generations_max = 64,
+		.config = config, .backend = s->backend, .generations_max = 64,
 		.logit_rows_max = 8, .threaded = false, .cost_ns = 50 * NS_PER_US,
 	};
 	int rc = place_open(s, &s->client_place, ROLE_GATEWAY, "client", CLIENT_NUMBER, e);
@@ -225,10 +224,11 @@ static int open_client(struct simulation *s, struct error *e)
 	sessions.directory = s->watch;
 	if (rc == 0)
 		rc = sessions_open(&s->sessions, &sessions, e);
+	device.weights = s->options.head;
 	if (rc == 0)
-		rc = backend_cpu.device_open(&s->device, &device, e);
+		rc = s->backend->device_open(&s->device, &device, e);
 	if (rc == 0)
-		rc = backend_cpu.edge_open(&s->edge, s->device, s->model, 8,
+		rc = s->backend->edge_open(&s->edge, s->device, s->model, 8,
 					   (struct load_progress){ 0 }, e);
 	generations.sessions = s->sessions;
 	generations.edge = s->edge;
@@ -249,7 +249,10 @@ int simulation_open(struct simulation **out, const struct simulation_options *o,
 	s->options = *o;
 	network.seed = o->seed;
 	s->directory_place.number = s->client_place.number = -1;
-	rc = model_open(&s->model, o->model, e);
+	s->device_options = (struct device_options){ .threads = 1, .compute = o->compute };
+	rc = backend_find(o->device, &s->backend, &s->device_options.index, e);
+	if (rc == 0)
+		rc = model_open(&s->model, o->model, e);
 	if (rc == 0)
 		rc = sim_network_open(&s->network, &network);
 	if (rc == 0)
@@ -281,9 +284,9 @@ void simulation_close(struct simulation *s)
 	generations_close(s->generations);
 	sessions_close(s->sessions);
 	if (s->edge)
-		backend_cpu.edge_close(s->edge);
+		s->backend->edge_close(s->edge);
 	if (s->device)
-		backend_cpu.device_close(s->device);
+		s->backend->device_close(s->device);
 	directory_client_close(s->watch);
 	place_close(s, &s->client_place);
 	for (uint32_t i = 0; i < s->server_count; i++)

@@ -25,6 +25,7 @@ struct simulation_options {
 	const char *model;              /* path */
 	uint32_t spans, replicas;       /* servers = spans x replicas; number i hosts span
 					 * i % spans */
+	const char *device;             /* of servers and client: "cpu", "cuda:0" */
 	enum compute_mode compute;
 	/* Of replica number i: i % SIMULATION_WEIGHTS. */
 	enum weight_format weights[SIMULATION_WEIGHTS];

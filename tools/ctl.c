@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 static const struct program *const verbs[] = {
-	&ctl_up, &ctl_status, &ctl_servers, &ctl_blocks, &ctl_generate, &ctl_ca_init,
+	&ctl_up, &ctl_status, &ctl_servers, &ctl_blocks, &ctl_devices, &ctl_generate, &ctl_ca_init,
 	&ctl_ca_issue, &ctl_ca_renew, &ctl_ca_revoke, &ctl_ca_show, &ctl_ca_token, &ctl_version,
 };
 
@@ -13,9 +13,9 @@ static const struct program program = {
 	.name = "petalsctl",
 	.summary = "runs and inspects a swarm",
 	.description =
-		"Starts a whole swarm on one machine, asks a directory who serves what, and "
-		"generates text through a gateway, keeps the certificate authority that lets "
-		"programs in.  Every verb prints for people, and takes "
+		"Starts a whole swarm on one machine, asks a directory who serves what, tells what "
+		"fits a host's devices, generates text through a gateway, keeps the certificate "
+		"authority that lets programs in.  Every verb prints for people, and takes "
 		"--json to print for scripts.",
 	.verbs = verbs, .verb_count = ARRAY_LENGTH(verbs),
 };

@@ -14,7 +14,8 @@
 #include "dataplane/base/options.h"
 #include "tools/security.h"
 
-extern const struct program ctl_up, ctl_status, ctl_servers, ctl_blocks, ctl_generate, ctl_version;
+extern const struct program ctl_up, ctl_status, ctl_servers, ctl_blocks, ctl_devices, ctl_generate,
+	ctl_version;
 extern const struct program ctl_ca_init, ctl_ca_issue, ctl_ca_renew, ctl_ca_revoke, ctl_ca_show,
 	ctl_ca_token;
 

@@ -21,7 +21,7 @@ struct server_flags {
 	uint64_t kv_bytes, history_bytes, lease_ns, drain_ns;
 	struct security_flags security;
 	struct network_flags network;
-	bool json;
+	bool fast, json;
 };
 
 #define AT(field) offsetof(struct server_flags, field)
@@ -57,6 +57,8 @@ static const struct option options[] = {
 	  .help = "what the blocks' matrices are loaded as: keep is as they are stored, int8 has "
 		  "a scale per row, int4 one per 32 weights; servers of unlike weights do not "
 		  "share a session" },
+	{ "fast", OPTION_FLAG, AT(fast), NULL,
+	  .help = "cuda: faster prompts by cuBLASLt; results then depend on what shares a batch" },
 	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16|int8",
 	  .help = "how hidden states travel; they are rounded to it after every block, so "
 		  "that it does not matter where the model is cut" },
@@ -88,6 +90,7 @@ static const char *const examples[] = {
 	"petals-server --model SmolLM2.gguf --blocks 0:10 --listen 127.0.0.1:7701",
 	"petals-server --join TOKEN --model SmolLM2.gguf --listen 10.0.0.17:7701",
 	"petals-server --model llama-2-70b/ --device cpu --weights int8 --capacity 8 --kv-bytes 8G",
+	"petals-server --model llama-2-70b/ --device cuda:0 --capacity 8 --kv-bytes 8G",
 	NULL,
 };
 
@@ -159,7 +162,7 @@ static int open_device(struct serving *s, struct error *e)
 {
 	struct device_options o = {
 		.threads = (uint32_t)s->flags->threads, .compute = s->flags->compute,
-		.weights = (enum weight_format)s->flags->weights,
+		.weights = (enum weight_format)s->flags->weights, .fast = s->flags->fast,
 	};
 	size_t bytes;
 	int rc = backend_find(s->flags->device, &s->backend, &o.index, e);
@@ -294,7 +297,11 @@ static const struct program program = {
 		"Lays out the weights of consecutive blocks once, joins a directory, and runs "
 		"steps of many sessions at once, passing hidden states on to the next hop.\n\n"
 		"On SIGTERM or SIGINT it takes no new sessions, asks clients to move theirs to "
-		"other servers, leaves the directory and exits 0; a second signal exits at once.",
+		"other servers, leaves the directory and exits 0; a second signal exits at "
+		"once.\n\n"
+		"A cuda device needs the module petals-cuda.so (PETALS_CUDA_MODULE names another "
+		"one) and NVIDIA's driver; PETALS_CUDA_LIBRARIES names a folder where "
+		"libcuda.so.1 and libcublasLt.so.13 are looked for first.",
 	.options = options, .option_count = ARRAY_LENGTH(options),
 	.target_bytes = sizeof(struct server_flags),
 	.examples = examples, .run = run,

@@ -26,6 +26,7 @@ build  libssl-dev            pc:openssl          TLS, certificates, AES-GCM on a
 build  libipsec-mb-dev       file:/usr/include/intel-ipsec-mb.h  AES-GCM near the speed of memory
 build  libcurl4-openssl-dev  pc:libcurl          HTTP requests of petalsctl
 test   libcmocka-dev         pc:cmocka           the test harness
+test   g++                   cmd:g++             CUDA kernels for the CPU that stands in for a GPU
 test   curl                  cmd:curl            scenarios that talk to the gateway
 test   ca-certificates       file:/etc/ssl/certs/ca-certificates.crt  HTTPS
 test   python3               cmd:python3         scenarios, fetching the model

@@ -262,7 +262,7 @@ sub check_tested {
 		open(my $in, '<', $test) or next;
 		my $text = do { local $/; <$in> };
 
-		return if $text =~ m{\A/\*(.*?)\*/}s && $1 =~ /\bCovers\b.*?\b\Q$name\E\.c\b/s;
+		return if $text =~ m{\A/\*(.*?)\*/}s && $1 =~ /\bCovers\b.*?\b\Q$name\E\.cu?\b/s;
 	}
 	finding($file, 1, "has no test: tests/${stem}_test.c is missing");
 }

@@ -8,7 +8,7 @@
 
 #include "dataplane/base/memory.h"
 
-enum { NAME_BYTES = 96, THREADS_MAX = 1024 };
+enum { THREADS_MAX = 1024 };
 
 /* Cores this process may use. */
 static uint32_t cores(void)
@@ -20,38 +20,53 @@ static uint32_t cores(void)
 	return (uint32_t)MAX(CPU_COUNT(&set), 1);
 }
 
-/* "AMD EPYC 9554", without characters that JSON would have to escape. */
-static void processor_name(char *out)
+/* "AMD EPYC 9554" */
+static void processor_name(char *out, size_t room)
 {
 	FILE *f = fopen("/proc/cpuinfo", "re");
 	char line[256];
 
-	snprintf(out, NAME_BYTES, "processor");
+	snprintf(out, room, "processor");
 	while (f && fgets(line, sizeof(line), f)) {
 		char *value = strchr(line, ':');
 
 		if (!value || strncmp(line, "model name", 10) != 0)
 			continue;
-		snprintf(out, NAME_BYTES, "%.*s", NAME_BYTES - 1, value + 2);
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(out, room, "%s", value + 2);
 		break;
 	}
 	if (f)
 		(void)fclose(f);
-	for (char *c = out; *c; c++)
-		if (*c < ' ' || *c == '"' || *c == '\\')
-			*c = *c == '\n' ? '\0' : ' ';
 }
 
-static int cpu_list(struct buffer *out, bool json)
+/* What the kernel thinks can be had without swapping. */
+static void memory(struct device_info *out)
 {
-	char name[NAME_BYTES];
+	FILE *f = fopen("/proc/meminfo", "re");
+	unsigned long long kib;
+	char line[128];
 
-	processor_name(name);
-	buffer_printf(out, json ? "{\"device\":\"cpu\",\"name\":\"%s\",\"cores\":%u,"
-				  "\"kernels\":\"%s\"}\n" :
-				  "cpu     %s, %u cores, %s kernels\n",
-		      name, cores(), kernels_name(kernels_best()));
-	return buffer_failed(out) < 0 ? buffer_failed(out) : 1;
+	while (f && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "MemTotal: %llu kB", &kib) == 1)
+			out->memory_bytes = kib * 1024;
+		if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1)
+			out->free_bytes = kib * 1024;
+	}
+	if (f)
+		(void)fclose(f);
+}
+
+static int cpu_list(struct device_info *out, uint32_t room, struct error *e)
+{
+	if (room == 0)
+		return 0;
+	*out = (struct device_info){ .device = "cpu" };
+	processor_name(out->name, sizeof(out->name));
+	snprintf(out->detail, sizeof(out->detail), "%u cores, %s kernels", cores(),
+		 kernels_name(kernels_best()));
+	memory(out);
+	return 1;
 }
 
 static int cpu_device_open(struct device **out, const struct device_options *o, struct error *e)
@@ -61,6 +76,9 @@ static int cpu_device_open(struct device **out, const struct device_options *o, 
 	int rc;
 
 	*out = NULL;
+	if (o->fast)
+		return error_set(e, -EINVAL, "the fast mode is the cuda backend's; cpu keeps the "
+				 "identity promise");
 	if (threads > THREADS_MAX)
 		return error_set(e, -EINVAL, "%u threads were asked for; at most %d are possible",
 				 threads, THREADS_MAX);

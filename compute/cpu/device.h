@@ -47,16 +47,16 @@ void cpu_span_close(struct span *s);
 const struct span_info *cpu_span_info(const struct span *s);
 int cpu_span_submit(struct span *s, const struct batch *b);
 int cpu_span_wait(struct span *s);
-void cpu_page_copy(struct span *s, uint32_t to, uint32_t from);
-void cpu_page_export(struct span *s, uint32_t page, void *out);
-void cpu_page_import(struct span *s, uint32_t page, const void *in);
+int cpu_page_copy(struct span *s, uint32_t to, uint32_t from);
+int cpu_page_export(struct span *s, uint32_t page, void *out);
+int cpu_page_import(struct span *s, uint32_t page, const void *in);
 
 int cpu_edge_open(struct edge **out, struct device *d, const struct model *m, uint32_t rows_max,
 		  struct load_progress progress, struct error *e);
 void cpu_edge_close(struct edge *g);
 uint64_t cpu_edge_bytes(const struct edge *g);
-void cpu_edge_embed(const struct edge *g, const uint32_t *tokens, uint32_t rows,
-		    uint32_t position, float *out);
+int cpu_edge_embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
+		   float *out);
 int cpu_edge_logits(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
 
 #endif

@@ -207,8 +207,8 @@ static void embed_rows(const struct edge *g, const uint32_t *tokens, uint32_t ro
 	}
 }
 
-void cpu_edge_embed(const struct edge *g, const uint32_t *tokens, uint32_t rows,
-		    uint32_t position, float *out)
+int cpu_edge_embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
+		   float *out)
 {
 	bool alone = g->project_in.rows > 0 || g->positions.data || g->embed_norm_w;
 	fenv_t saved;
@@ -216,11 +216,12 @@ void cpu_edge_embed(const struct edge *g, const uint32_t *tokens, uint32_t rows,
 	if (!alone) {
 		for (uint32_t r = 0; r < rows; r++)
 			look_up(g, tokens[r], out + (size_t)r * g->config.hidden);
-		return;
+		return 0;
 	}
 	device_enter(g->device, &saved);
 	embed_rows(g, tokens, rows, position, out);
 	device_leave(g->device, &saved);
+	return 0;
 }
 
 /* ---- logits ---- */

@@ -360,17 +360,20 @@ int cpu_span_wait(struct span *s)
 
 /* ---- pages ---- */
 
-void cpu_page_copy(struct span *s, uint32_t to, uint32_t from)
+int cpu_page_copy(struct span *s, uint32_t to, uint32_t from)
 {
 	memcpy(page_at(s, to, s->info.first), page_at(s, from, s->info.first), s->info.page_bytes);
+	return 0;
 }
 
-void cpu_page_export(struct span *s, uint32_t page, void *out)
+int cpu_page_export(struct span *s, uint32_t page, void *out)
 {
 	memcpy(out, page_at(s, page, s->info.first), s->info.page_bytes);
+	return 0;
 }
 
-void cpu_page_import(struct span *s, uint32_t page, const void *in)
+int cpu_page_import(struct span *s, uint32_t page, const void *in)
 {
 	memcpy(page_at(s, page, s->info.first), in, s->info.page_bytes);
+	return 0;
 }

@@ -2,19 +2,19 @@
 #include "compute/backend.h"
 
 #include <errno.h>
-#include <jansson.h>
+#include <stdlib.h>
 
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "tests/test.h"
 
-/* Goal: "cpu" is found; CUDA is refused by what this build lacks; else by name. */
+/* Goal: "cpu" is found; CUDA is refused where no module is; else by name. */
 TEST(backend_find__names)
 {
 	static const struct { const char *device; int rc; const char *words; } cases[] = {
 		{ "cpu", 0, "" },
-		{ "cuda", -ENOTSUP, "no CUDA backend" },
-		{ "cuda:3", -ENOTSUP, "cuda:3: this build has no CUDA backend" },
+		{ "cuda", -ENOTSUP, "no CUDA module" },
+		{ "cuda:3", -ENOTSUP, "device cuda:3: this build has no CUDA module" },
 		{ "cuda:", -EINVAL, "'cuda:' is not known" },
 		{ "cuda:-1", -EINVAL, "not known" },
 		{ "cuda:999", -EINVAL, "not known" },
@@ -46,23 +46,34 @@ TEST(compute_mode_name__all)
 	CHECK_TEXT(compute_mode_name(COMPUTE_INT8), "int8");
 }
 
-/* Goal: the list is one line for people and valid JSON for programs. */
+/* Goal: a module that is none is refused by its path. */
+TEST(backend_cuda_open__refuses_what_is_no_module)
+{
+	const struct backend *b;
+	struct error e = { 0 };
+
+	setenv("PETALS_CUDA_MODULE", "/dev/null", 1);
+	CHECK_EQ(backend_cuda_open(&b, &e), -ENOTSUP);
+	CHECK(strstr(e.text, "does not load") && strstr(e.text, "/dev/null"));
+	setenv("PETALS_CUDA_MODULE", "libm.so.6", 1);
+	CHECK_EQ(backend_cuda_open(&b, &e), -ENOTSUP);
+	CHECK(strstr(e.text, "libm.so.6 is not of this build"));
+	CHECK(b == NULL);
+	unsetenv("PETALS_CUDA_MODULE");
+}
+
+/* Goal: the CPU tells what it is and how much memory it has. */
 TEST(backend_cpu__lists_itself)
 {
-	struct buffer text = { 0 }, json = { 0 };
-	json_t *parsed;
+	struct device_info info;
+	struct error e = { 0 };
 
-	CHECK_EQ(backend_cpu.list(&text, false), 1);
-	CHECK(strncmp(buffer_string(&text), "cpu ", 4) == 0);
-	CHECK(strchr(buffer_string(&text), '\n') == text.data + text.length - 1);
-	CHECK_EQ(backend_cpu.list(&json, true), 1);
-	parsed = json_loads(buffer_string(&json), 0, NULL);
-	CHECK(parsed != NULL);
-	CHECK_TEXT(json_string_value(json_object_get(parsed, "device")), "cpu");
-	CHECK(json_integer_value(json_object_get(parsed, "cores")) > 0);
-	json_decref(parsed);
-	buffer_close(&text);
-	buffer_close(&json);
+	CHECK_EQ(backend_cpu.list(&info, 0, &e), 0);
+	CHECK_EQ(backend_cpu.list(&info, 1, &e), 1);
+	CHECK_TEXT(info.device, "cpu");
+	CHECK(info.name[0] && !strchr(info.name, '\n'));
+	CHECK(strstr(info.detail, " cores, ") && strstr(info.detail, " kernels"));
+	CHECK(info.free_bytes > 0 && info.free_bytes <= info.memory_bytes);
 }
 
 /* Goal: an absurd number of threads is refused; a failed allocation unwinds. */

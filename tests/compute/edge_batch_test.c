@@ -13,11 +13,12 @@ enum { HIDDEN = 8, VOCABULARY = 50, ROWS_MAX = 3, JOBS = 40 };
 /* An edge whose logits are a plain function of the row; counts its passes and their rows. */
 static struct { uint32_t passes, rows_most; int fail; } fake;
 
-static void embed(const struct edge *g, const uint32_t *tokens, uint32_t rows,
-		  uint32_t position, float *out)
+static int embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
+		 float *out)
 {
 	for (uint32_t i = 0; i < rows * HIDDEN; i++)
 		out[i] = (float)(tokens[i / HIDDEN] * 10 + position + i / HIDDEN);
+	return 0;
 }
 
 static int logits_of(struct edge *g, const float *rows, uint32_t count, float *logits)

@@ -1,4 +1,4 @@
-/* rig.h - a whole model on the CPU backend, cut into spans as a test likes, with
+/* rig.h - a whole model on a backend, cut into spans as a test likes, with
  * rows encoded between them as on a wire.
  *
  * Threads    A rig belongs to its test.
@@ -17,9 +17,11 @@ enum { RIG_SPANS_MAX = 64 };
 
 struct rig_options {
 	const struct model *model;
+	const struct backend *backend;
 	enum compute_mode compute;
 	enum weight_format weights;
 	enum cpu_path path;             /* the rig is not available when the host lacks it */
+	bool fast;                      /* struct device_options' */
 	uint32_t threads;
 	uint32_t page_tokens;
 	uint32_t pages;                 /* of each span */
@@ -47,7 +49,7 @@ struct rig_sequence {
 	uint32_t position;
 };
 
-/* Defaults: f32, the best path, 2 threads, pages of 16, one span, f32 wire. */
+/* Defaults: the CPU backend, f32, the best path, 2 threads, pages of 16, one span, f32 wire. */
 void rig_options_default(struct rig_options *o, const struct model *m);
 void rig_open(struct rig *r, const struct rig_options *o);
 void rig_close(struct rig *r);

@@ -10,10 +10,11 @@
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "dataplane/base/random.h"
+#include "tests/support/bits.h"
 #include "tests/support/rig.h"
 #include "tests/test.h"
 
-enum { TOKENS = 60, OTHERS = 3, OTHER_TOKENS = 90, VARIANTS = 3 };
+enum { TOKENS = BITS_TOKENS, VARIANTS = 3 };
 
 static const char *const checkpoints[] = {
 	"llama-gqa-tied", "mistral", "qwen2", "gpt2", "bloom", "opt-350m",
@@ -27,92 +28,6 @@ static struct model *open_model(const char *name)
 
 	CHECK_OK(model_open(&m, test_data(name), &e), &e);
 	return m;
-}
-
-/* All rows' states, then the last row's logits. */
-struct result { float *numbers; size_t bytes; };
-
-static struct result result_open(const struct rig *r)
-{
-	struct result out;
-
-	out.bytes = (TOKENS * (size_t)r->hidden + r->vocabulary) * sizeof(float);
-	out.numbers = mem_calloc(1, out.bytes);
-	CHECK(out.numbers != NULL);
-	return out;
-}
-
-static void finish(struct rig *r, struct result *out)
-{
-	size_t states = TOKENS * (size_t)r->hidden;
-
-	CHECK_EQ(backend_cpu.edge_logits(r->edge, out->numbers + states - r->hidden, 1,
-					 out->numbers + states), 0);
-}
-
-/* The sequence among others that are at positions of their own. */
-static void run_in_company(struct rig *r, struct random *random, const uint32_t *tokens,
-			   struct result *out)
-{
-	struct rig_sequence s, others[OTHERS];
-	float *rows = mem_calloc(r->options.rows_max, r->hidden * sizeof(float));
-	uint32_t most = (r->options.rows_max - TOKENS / 4) / OTHERS;
-
-	CHECK(rows != NULL);
-	rig_sequence_open(r, &s, TOKENS);
-	for (int i = 0; i < OTHERS; i++)
-		rig_sequence_open(r, &others[i], OTHER_TOKENS);
-	while (s.position < TOKENS) {
-		uint32_t mine = 1 + (uint32_t)random_below(random, TOKENS / 4), place, row = 0;
-		struct rig_step steps[OTHERS + 1];
-		uint32_t count = 0, before = s.position;
-
-		mine = MIN(mine, TOKENS - s.position);
-		place = (uint32_t)random_below(random, OTHERS + 1);
-		for (uint32_t i = 0; i <= OTHERS; i++) {
-			uint32_t left, want = 1 + (uint32_t)random_below(random, most);
-
-			if (i == place) {
-				steps[count++] = (struct rig_step){ &s, tokens + s.position, mine };
-				continue;
-			}
-			left = OTHER_TOKENS - others[i - (i > place)].position;
-			if (left == 0 || random_chance(random, 0.3))
-				continue;
-			steps[count++] = (struct rig_step){ &others[i - (i > place)], tokens,
-							    MIN(want, MIN(left, TOKENS)) };
-		}
-		for (uint32_t i = 0; steps[i].sequence != &s; i++)
-			row += steps[i].rows;
-		rig_run(r, steps, count, rows);
-		memcpy(out->numbers + (size_t)before * r->hidden, rows + (size_t)row * r->hidden,
-		       mine * (size_t)r->hidden * sizeof(float));
-	}
-	rig_sequence_close(r, &s);
-	for (int i = 0; i < OTHERS; i++)
-		rig_sequence_close(r, &others[i]);
-	mem_free(rows);
-}
-
-static struct result run(const struct rig_options *o, struct random *random,
-			 const uint32_t *tokens, uint32_t chunk)
-{
-	struct rig_sequence s;
-	struct result out;
-	struct rig r;
-
-	rig_open(&r, o);
-	out = result_open(&r);
-	if (chunk == 0) {
-		run_in_company(&r, random, tokens, &out);
-	} else {
-		rig_sequence_open(&r, &s, TOKENS);
-		rig_chunks(&r, &s, tokens, TOKENS, chunk, out.numbers);
-		rig_sequence_close(&r, &s);
-	}
-	finish(&r, &out);
-	rig_close(&r);
-	return out;
 }
 
 static enum cpu_path some_path(struct random *r)
@@ -132,7 +47,7 @@ static void check_variants(const struct model *m, const char *name, enum compute
 	static const uint32_t chunks[] = { TOKENS, 1, 7, 16, 33, 0, 0 };
 	uint32_t tokens[TOKENS];
 	struct rig_options base, o;
-	struct result expect;
+	struct bits expect;
 
 	for (int i = 0; i < TOKENS; i++)
 		tokens[i] = (uint32_t)random_below(random, model_config(m)->vocabulary);
@@ -142,10 +57,10 @@ static void check_variants(const struct model *m, const char *name, enum compute
 	base.wire = wire;
 	base.threads = 1;
 	base.path = PATH_PORTABLE;
-	expect = run(&base, random, tokens, TOKENS);
+	expect = bits_run(&base, random, tokens, TOKENS);
 	for (int i = 0; i < VARIANTS; i++) {
 		uint32_t chunk = chunks[random_below(random, ARRAY_LENGTH(chunks))];
-		struct result got;
+		struct bits got;
 
 		o = base;
 		o.path = some_path(random);
@@ -153,7 +68,7 @@ static void check_variants(const struct model *m, const char *name, enum compute
 		o.page_tokens = 16 << random_below(random, 3);
 		o.spans = 1 + (uint32_t)random_below(random, model_config(m)->blocks);
 		o.halves = random_chance(random, 0.3);
-		got = run(&o, random, tokens, chunk);
+		got = bits_run(&o, random, tokens, chunk);
 		if (memcmp(got.numbers, expect.numbers, got.bytes) != 0)
 			fail_msg("%s, %s of %s, rounded to %s: not the same bits with chunks of "
 				 "%u, %u threads, pages of %u, %u spans, path %d%s", name,
@@ -220,7 +135,7 @@ static double distance(const struct model *m, enum compute_mode compute,
 	double difference = 0, norm = 0;
 	struct rig_options o;
 	struct error e = { 0 };
-	struct result got;
+	struct bits got;
 
 	for (uint32_t i = 0; i < TOKENS; i++)
 		tokens[i] = (i * 31 + 7) % model_config(m)->vocabulary;
@@ -228,7 +143,7 @@ static double distance(const struct model *m, enum compute_mode compute,
 	rig_options_default(&o, m);
 	o.compute = compute;
 	o.weights = weights;
-	got = run(&o, NULL, tokens, TOKENS);
+	got = bits_run(&o, NULL, tokens, TOKENS);
 	for (size_t i = 0; i < (size_t)TOKENS * hidden; i++) {
 		difference += pow((double)got.numbers[i] - (double)want[i], 2);
 		norm += pow((double)want[i], 2);
@@ -264,13 +179,13 @@ TEST(span__other_tokens_give_other_bits)
 {
 	struct model *m = open_model(checkpoints[0]);
 	uint32_t tokens[TOKENS] = { 1, 2, 3 };
-	struct result a, b;
+	struct bits a, b;
 	struct rig_options o;
 
 	rig_options_default(&o, m);
-	a = run(&o, NULL, tokens, TOKENS);
+	a = bits_run(&o, NULL, tokens, TOKENS);
 	tokens[0] = 5;
-	b = run(&o, NULL, tokens, TOKENS);
+	b = bits_run(&o, NULL, tokens, TOKENS);
 	CHECK(memcmp(a.numbers + (a.bytes / 4 - 1), b.numbers + (b.bytes / 4 - 1), 4) != 0);
 	mem_free(a.numbers);
 	mem_free(b.numbers);
@@ -285,7 +200,7 @@ TEST(span__pages_move_between_servers)
 	struct rig_options o;
 	struct rig from, to;
 	struct rig_sequence a, b, filler;
-	struct result expect, got;
+	struct bits expect, got;
 	uint64_t bytes;
 	uint8_t *page;
 
@@ -293,10 +208,10 @@ TEST(span__pages_move_between_servers)
 		tokens[i] = i * 7 % model_config(m)->vocabulary;
 	rig_options_default(&o, m);
 	o.compute = COMPUTE_INT8;
-	expect = run(&o, NULL, tokens, TOKENS);
+	expect = bits_run(&o, NULL, tokens, TOKENS);
 	rig_open(&from, &o);
 	rig_open(&to, &o);
-	got = result_open(&from);
+	got = bits_open(&from);
 	rig_sequence_open(&from, &a, TOKENS);
 	rig_chunks(&from, &a, tokens, 37, 37, got.numbers);
 	rig_sequence_open(&to, &filler, 100);
@@ -314,7 +229,7 @@ TEST(span__pages_move_between_servers)
 	}
 	b.position = 37;
 	rig_chunks(&to, &b, tokens + 37, TOKENS - 37, 5, got.numbers + 37 * (size_t)to.hidden);
-	finish(&to, &got);
+	bits_finish(&to, &got);
 	CHECK_BYTES(got.numbers, expect.numbers, expect.bytes);
 	mem_free(page);
 	mem_free(got.numbers);
@@ -334,11 +249,11 @@ TEST(span_submit__gives_the_last_rows)
 	uint32_t hidden = model_config(m)->hidden, tokens[TOKENS] = { 3, 1, 4, 1, 5 };
 	struct rig_options o;
 	struct rig_sequence s;
-	struct result all;
+	struct bits all;
 	struct rig r;
 
 	rig_options_default(&o, m);
-	all = run(&o, NULL, tokens, TOKENS);
+	all = bits_run(&o, NULL, tokens, TOKENS);
 	rig_open(&r, &o);
 	for (enum row_encoding out = ROW_F32; out <= ROW_INT8; out++) {
 		uint64_t bytes = row_bytes(out, hidden);

@@ -1,0 +1,16 @@
+/* gate.cu - the activation between the matrices of an MLP. */
+#include "compute/cuda/common.cuh"
+
+KERNEL(gate)(const struct gate_args a)
+{
+	uint64_t r = blockIdx.x;
+
+	for (uint32_t i = threadIdx.x; i < a.columns; i += blockDim.x) {
+		float v = activate(a.gate[r * a.columns + i], a.act);
+
+		if (a.up)
+			v *= a.up[r * a.columns + i];
+		operand_store(a.out, r * a.stride + i, v, a.bf16);
+	}
+	operand_pad(a.out, r, a.columns, a.stride, a.bf16);
+}

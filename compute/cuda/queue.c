@@ -1,0 +1,114 @@
+/* queue.c - owns one stream and the first failure on it. */
+#include "compute/cuda/queue.h"
+
+#include <errno.h>
+
+#include "dataplane/base/log.h"
+
+static void note(struct cuda_queue *q, CUresult status, const char *what)
+{
+	struct error e = { 0 };
+
+	if (status == CUDA_SUCCESS || q->status < 0)
+		return;
+	q->status = cuda_error(&q->device->driver, status, &e, what);
+	log_error("cuda", "cuda:%u: %s", q->device->index, e.text);
+}
+
+/* Whether there is any point in going on. */
+static bool ready(struct cuda_queue *q)
+{
+	const struct cuda_driver *d = &q->device->driver;
+
+	if (q->status == 0)
+		note(q, d->cuCtxSetCurrent(q->device->context), "context");
+	return q->status == 0;
+}
+
+int cuda_queue_open(struct cuda_queue *q, struct device *d, struct error *e)
+{
+	CUresult status = d->driver.cuCtxSetCurrent(d->context);
+
+	*q = (struct cuda_queue){ .device = d };
+	if (status == CUDA_SUCCESS)
+		status = d->driver.cuStreamCreate(&q->stream, CU_STREAM_NON_BLOCKING);
+	if (status == CUDA_SUCCESS)
+		return 0;
+	q->stream = NULL;
+	return cuda_error(&d->driver, status, e, "a queue cannot be made");
+}
+
+void cuda_queue_close(struct cuda_queue *q)
+{
+	if (q->stream && q->device->driver.cuCtxSetCurrent(q->device->context) == CUDA_SUCCESS) {
+		(void)q->device->driver.cuStreamSynchronize(q->stream);
+		(void)q->device->driver.cuStreamDestroy(q->stream);
+	}
+	*q = (struct cuda_queue){ 0 };
+}
+
+void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
+		 const void *args)
+{
+	CUlaunchConfig config = {
+		.gridDimX = grid.x, .gridDimY = grid.y, .gridDimZ = 1,
+		.blockDimX = grid.threads, .blockDimY = 1, .blockDimZ = 1,
+		.hStream = q->stream,
+	};
+	void *parameters[] = { (void *)args };
+
+	assert(k < CUDA_KERNEL_COUNT && grid.x > 0 && grid.y > 0);
+	if (ready(q))
+		note(q, q->device->driver.cuLaunchKernelEx(&config, q->device->kernels[k],
+							   parameters, NULL),
+		     cuda_kernel_name(k));
+}
+
+static CUdeviceptr address(const void *device)
+{
+	return (CUdeviceptr)(uintptr_t)device;
+}
+
+void cuda_copy_in(struct cuda_queue *q, void *device_to, const void *from, uint64_t bytes)
+{
+	if (bytes && ready(q))
+		note(q, q->device->driver.cuMemcpyHtoDAsync(address(device_to), from, bytes,
+							    q->stream), "copy in");
+}
+
+void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint64_t bytes)
+{
+	if (bytes && ready(q))
+		note(q, q->device->driver.cuMemcpyDtoHAsync(to, address(device_from), bytes,
+							    q->stream), "copy out");
+}
+
+void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_from,
+		      uint64_t bytes)
+{
+	if (bytes && ready(q))
+		note(q, q->device->driver.cuMemcpyDtoDAsync(address(device_to),
+							    address(device_from), bytes,
+							    q->stream), "copy within");
+}
+
+void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes)
+{
+	if (bytes && ready(q))
+		note(q, q->device->driver.cuMemsetD8Async(address(device_to), 0, bytes,
+							  q->stream), "fill");
+}
+
+/* Also after a failure: what was sent before it may still be under way, and reads memory
+ * that the caller is about to give back.
+ */
+int cuda_queue_wait(struct cuda_queue *q)
+{
+	const struct cuda_driver *d = &q->device->driver;
+	CUresult status = d->cuCtxSetCurrent(q->device->context);
+
+	if (status == CUDA_SUCCESS)
+		status = d->cuStreamSynchronize(q->stream);
+	note(q, status, "a step");
+	return q->status;
+}

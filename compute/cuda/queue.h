@@ -1,0 +1,40 @@
+/* queue.h - a device's work in order: launches and copies, one wrapper each.
+ *
+ * The first call that fails leaves its -errno in the queue and a line in the log; those after
+ * it do nothing, and cuda_queue_wait() tells.  So that a block is a list of launches.
+ *
+ * Threads    One at a time per queue; each call makes the device's context current.
+ * Ownership  cuda_queue_open() / cuda_queue_close().
+ * Units      _bytes.
+ * Errors     -ENOMEM, -EIO.
+ */
+#ifndef PETALS_COMPUTE_CUDA_QUEUE_H
+#define PETALS_COMPUTE_CUDA_QUEUE_H
+
+#include "compute/cuda/device.h"
+
+struct cuda_queue {
+	struct device *device;
+	CUstream stream;
+	int status;
+	struct cuda_lt *lt;             /* of a fast span: lt.h; NULL: deterministic */
+};
+
+struct cuda_grid { uint32_t x, y, threads; };
+
+int cuda_queue_open(struct cuda_queue *q, struct device *d, struct error *e);
+void cuda_queue_close(struct cuda_queue *q);    /* waits; safe when zeroed */
+
+/* args is the kernel's struct (kernels.h); it is copied. */
+void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
+		 const void *args);
+/* Between pinned host memory (device.h) and the device's. */
+void cuda_copy_in(struct cuda_queue *q, void *device_to, const void *from, uint64_t bytes);
+void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint64_t bytes);
+void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_from,
+		      uint64_t bytes);
+void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes);
+/* Until all of it has run; the queue may be used again when it returned 0. */
+int cuda_queue_wait(struct cuda_queue *q);
+
+#endif

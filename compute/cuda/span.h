@@ -1,0 +1,46 @@
+/* span.h - consecutive blocks on one GPU: what span.c opens and page.c moves.
+ *
+ * Threads    One thread at a time uses a span.
+ * Ownership  As backend.h says.
+ * Units      _bytes; rows are tokens.
+ * Errors     As backend.h says.
+ */
+#ifndef PETALS_COMPUTE_CUDA_SPAN_H
+#define PETALS_COMPUTE_CUDA_SPAN_H
+
+#include "compute/cuda/block.h"
+
+struct span {
+	struct device *device;
+	struct cuda_queue queue;
+	struct span_info info;
+	char kind[KIND_BYTES];
+	uint32_t rows_max, entries_max, tokens_max;
+
+	struct cuda_shape shape;
+	struct cuda_weights *weights;
+	struct cuda_block *blocks;      /* (end - first) */
+	struct cuda_arena weight_arena, page_arena, step_arena;
+	uint8_t *pages;                 /* (pages, page_bytes); a block's share after another */
+	float *frequencies;             /* (rope_dims / 2) */
+
+	struct cuda_pass pass;
+	uint32_t *tables;               /* on the host: page tables, behind the rows */
+	struct cuda_row *rows;          /* on the host, pinned: (rows_max) */
+	uint64_t table_room;            /* page numbers that fit */
+
+	/* Pinned rows for what lies in memory that the device does not reach. */
+	uint8_t *in_stage, *out_stage;  /* (rows_max, stage_row_bytes) */
+	uint64_t stage_row_bytes;
+	void *pinned;                   /* all of the above */
+	const struct batch *batch;      /* submitted, not waited for */
+};
+
+/* page's share for block `first`. */
+static inline uint8_t *cuda_span_page(const struct span *s, uint32_t page)
+{
+	assert(page < s->info.pages);
+	return s->pages + page * s->info.page_bytes;
+}
+
+#endif

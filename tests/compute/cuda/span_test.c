@@ -1,0 +1,495 @@
+/* span_test.c - spans on the CUDA backend: the identity promise, pages, refusals, failures.
+ *
+ * Covers span.c, block.c, weights.c, page.c, arena.c, queue.c, image.c.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "compute/cuda/span.h"
+#include "dataplane/base/fault.h"
+#include "dataplane/base/memory.h"
+#include "dataplane/base/random.h"
+#include "tests/support/bits.h"
+#include "tests/support/stand_in.h"
+#include "tests/test.h"
+
+enum { TOKENS = BITS_TOKENS, VARIANTS = 2 };
+
+static const char *const checkpoints[] = {
+	"llama-gqa-tied", "mistral", "qwen2", "gpt2", "bloom", "opt-350m", "gguf/llama-q4_1.gguf",
+};
+
+static struct model *open_model(const char *name)
+{
+	struct error e = { 0 };
+	struct model *m;
+
+	CHECK_OK(model_open(&m, test_data(name), &e), &e);
+	return m;
+}
+
+static void check_variants(const struct model *m, const char *name, enum compute_mode compute,
+			   enum row_encoding wire, struct random *random)
+{
+	static const uint32_t chunks[] = { 1, 7, 16, 33, 0, 0 };
+	uint32_t tokens[TOKENS];
+	struct rig_options base, o;
+	struct bits expect;
+
+	for (int i = 0; i < TOKENS; i++)
+		tokens[i] = (uint32_t)random_below(random, model_config(m)->vocabulary);
+	rig_options_default(&base, m);
+	base.backend = &backend_cuda;
+	base.compute = compute;
+	base.wire = wire;
+	expect = bits_run(&base, random, tokens, TOKENS);
+	for (int i = 0; i < VARIANTS; i++) {
+		uint32_t chunk = chunks[random_below(random, ARRAY_LENGTH(chunks))];
+		struct bits got;
+
+		o = base;
+		o.page_tokens = 16 << random_below(random, 3);
+		o.spans = 1 + (uint32_t)random_below(random, model_config(m)->blocks);
+		o.halves = random_chance(random, 0.3);
+		got = bits_run(&o, random, tokens, chunk);
+		if (memcmp(got.numbers, expect.numbers, got.bytes) != 0)
+			fail_msg("%s, %s, rounded to %s: not the same bits with chunks of %u, "
+				 "pages of %u, %u spans%s", name, compute_mode_name(compute),
+				 row_encoding_name(wire), chunk, o.page_tokens, o.spans,
+				 o.halves ? ", in halves" : "");
+		mem_free(got.numbers);
+	}
+	mem_free(expect.numbers);
+}
+
+/* Goal: the identity promise on one device, over families, modes and encodings. */
+TEST(span__same_bits_however_it_is_run)
+{
+	static const enum row_encoding wires[] = { ROW_F32, ROW_BF16, ROW_F16, ROW_INT8 };
+	struct random r;
+
+	stand_in_use();
+	random_seed(&r, test_seed());
+	for (size_t i = 0; i < ARRAY_LENGTH(checkpoints); i++) {
+		struct model *m = open_model(checkpoints[i]);
+
+		check_variants(m, checkpoints[i], COMPUTE_F32, wires[i % 4], &r);
+		check_variants(m, checkpoints[i], COMPUTE_BF16, wires[(i + 1) % 4], &r);
+		model_close(m);
+	}
+}
+
+/* Goal: pages carried to another server go on as if nothing had happened. */
+TEST(page__moves_between_servers)
+{
+	struct model *m = open_model("gguf/llama-q4_1.gguf");
+	const struct backend *b = &backend_cuda;
+	uint32_t tokens[TOKENS];
+	struct rig_options o;
+	struct rig from, to;
+	struct rig_sequence old, fresh, filler;
+	struct bits expect, got;
+	uint64_t bytes;
+	uint8_t *page;
+
+	stand_in_use();
+	for (uint32_t i = 0; i < TOKENS; i++)
+		tokens[i] = i * 7 % model_config(m)->vocabulary;
+	rig_options_default(&o, m);
+	o.backend = b;
+	o.compute = COMPUTE_BF16;
+	/* Pages go through the rows of a step: few of them take several turns. */
+	o.rows_max = 40;
+	expect = bits_run(&o, NULL, tokens, 40);
+	rig_open(&from, &o);
+	rig_open(&to, &o);
+	got = bits_open(&from);
+	rig_sequence_open(&from, &old, TOKENS);
+	rig_chunks(&from, &old, tokens, 37, 37, got.numbers);
+	rig_sequence_open(&to, &filler, 100);
+	sequence_extend(filler.kv[0], 50);
+	rig_sequence_open(&to, &fresh, TOKENS);
+	sequence_extend(fresh.kv[0], 37);
+	CHECK(fresh.kv[0]->pages[0] != old.kv[0]->pages[0]);
+	bytes = b->span_info(from.span[0])->page_bytes;
+	page = mem_calloc(1, bytes);
+	for (uint32_t i = 0; i < old.kv[0]->page_count; i++) {
+		CHECK_EQ(b->page_export(from.span[0], old.kv[0]->pages[i], page), 0);
+		/* In through a third page, so that copying is seen too. */
+		CHECK_EQ(b->page_import(to.span[0], 40, page), 0);
+		CHECK_EQ(b->page_copy(to.span[0], fresh.kv[0]->pages[i], 40), 0);
+	}
+	fresh.position = 37;
+	rig_chunks(&to, &fresh, tokens + 37, TOKENS - 37, 5,
+		   got.numbers + 37 * (size_t)to.hidden);
+	bits_finish(&to, &got);
+	CHECK_BYTES(got.numbers, expect.numbers, expect.bytes);
+	mem_free(page);
+	mem_free(got.numbers);
+	mem_free(expect.numbers);
+	rig_sequence_close(&from, &old);
+	rig_sequence_close(&to, &fresh);
+	rig_sequence_close(&to, &filler);
+	rig_close(&to);
+	rig_close(&from);
+	model_close(m);
+}
+
+static struct span_options plain_options(const struct model *m)
+{
+	return (struct span_options){
+		.model = m, .first = 0, .end = model_config(m)->blocks, .page_tokens = 16,
+		.kv_bytes = 1 << 20, .rows_max = 8, .entries_max = 2, .tokens_max = 32,
+		.round = ROW_F32,
+	};
+}
+
+static int open_and_close(const struct span_options *o, enum compute_mode compute,
+			  struct error *e)
+{
+	struct device_options d = { .compute = compute };
+	struct device *device;
+	struct span *s = NULL;
+	int rc;
+
+	rc = cuda_device_open(&device, &d, e);
+	if (rc < 0)
+		return rc;
+	rc = cuda_span_open(&s, device, o, e);
+	cuda_span_close(s);
+	cuda_device_close(device);
+	return rc;
+}
+
+static void check_weights(const struct span_options *o, enum weight_format weights,
+			  enum compute_mode compute, const char *words)
+{
+	struct device_options d = { .compute = compute, .weights = weights };
+	struct error e = { 0 };
+	struct device *device;
+	struct span *s;
+
+	CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+	CHECK_EQ(cuda_span_open(&s, device, o, &e), -ENOTSUP);
+	CHECK(strstr(e.text, words) != NULL);
+	cuda_device_close(device);
+}
+
+/* Goal: options that cannot work are refused with the number in the sentence. */
+TEST(span_open__refuses)
+{
+	struct model *m = open_model("llama-plain"), *learned = open_model("gpt2");
+	struct span_options o = plain_options(m);
+	struct error e = { 0 };
+
+	stand_in_use();
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), 0);
+	o.page_tokens = 24;
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -EINVAL);
+	CHECK(strstr(e.text, "24 tokens"));
+	o = plain_options(m);
+	o.kv_bytes = 100;
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -EINVAL);
+	CHECK(strstr(e.text, "100 bytes holds no page"));
+	o = plain_options(m);
+	o.end = 99;
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -EINVAL);
+	CHECK(strstr(e.text, "99"));
+	o = plain_options(m);
+	CHECK_EQ(open_and_close(&o, COMPUTE_INT8, &e), -ENOTSUP);
+	CHECK(strstr(e.text, "bf16 or f32"));
+	check_weights(&o, WEIGHTS_INT4, COMPUTE_AUTO, "--weights int4 is not there on cuda:0");
+	check_weights(&o, WEIGHTS_BF16, COMPUTE_F32, "--weights bf16 goes with --compute bf16");
+	o = plain_options(learned);
+	o.tokens_max = model_config(learned)->positions + 1;
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -EINVAL);
+	CHECK(strstr(e.text, "positions"));
+	model_close(learned);
+	model_close(m);
+}
+
+/* Goal: a device that is too small is told what is needed and what there is, untouched. */
+TEST(span_open__too_large_for_the_device)
+{
+	struct model *m = open_model("llama-plain");
+	struct span_options o = plain_options(m);
+	struct error e = { 0 };
+	uint64_t live = mem_live_blocks();
+
+	if (stand_in_use())
+		SKIP("a real GPU has room for a small model");
+	setenv("PETALS_CUDA_STAND_IN", "memory=1100000", 1);
+	CHECK_EQ(open_and_close(&o, COMPUTE_F32, &e), -ENOMEM);
+	unsetenv("PETALS_CUDA_STAND_IN");
+	if (!strstr(e.text, "GB of weights in f32, 0.001 GB of KV pages") ||
+	    !strstr(e.text, "of 0.001 GB free: host fewer blocks (--blocks"))
+		fail_msg("%s", e.text);
+	CHECK_EQ(mem_live_blocks(), live);
+	model_close(m);
+}
+
+struct seen { uint64_t reports, last, total; };
+
+static void see(void *ctx, uint64_t done, uint64_t total)
+{
+	struct seen *s = ctx;
+
+	CHECK(s->reports == 0 || (done > s->last && total == s->total));
+	s->reports++;
+	s->last = done;
+	s->total = total;
+}
+
+/* Goal: info tells what was laid out, progress ends at all of it. */
+TEST(span_open__info_and_progress)
+{
+	static const struct { const char *checkpoint; enum compute_mode asked; const char *kind; }
+	cases[] = {
+		{ "llama-plain", COMPUTE_AUTO, "/f32/bf16" },
+		{ "llama-plain", COMPUTE_BF16, "/bf16/bf16" },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_AUTO, "/bf16/bf16" },
+	};
+
+	stand_in_use();
+	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+		struct model *m = open_model(cases[i].checkpoint);
+		struct span_options o = plain_options(m);
+		struct device_options d = { .compute = cases[i].asked };
+		struct seen seen = { 0 };
+		const struct span_info *info;
+		char kind[KIND_BYTES];
+		struct error e = { 0 };
+		struct device *device;
+		struct span *s;
+
+		o.first = 1;
+		o.round = ROW_BF16;
+		o.progress = (struct load_progress){ see, &seen };
+		CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+		CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+		info = cuda_span_info(s);
+		CHECK(strncmp(info->kind, "cuda-sm", 7) == 0);
+		CHECK_TEXT(strchr(info->kind, '/'), cases[i].kind);
+		CHECK_EQ(backend_cuda.kind(device, &o, kind, &e), 0);
+		CHECK_TEXT(kind, info->kind);
+		CHECK(info->first == 1 && info->end == o.end);
+		CHECK_EQ(info->hidden, model_config(m)->hidden);
+		CHECK_EQ(info->pages, o.kv_bytes / info->page_bytes);
+		CHECK(seen.reports > 5 && seen.last == seen.total);
+		CHECK_EQ(seen.total, info->weight_bytes);
+		CHECK(info->step_bytes > 0 && info->step_bytes <= info->weight_bytes);
+		cuda_span_close(s);
+		cuda_device_close(device);
+		model_close(m);
+	}
+}
+
+/* One batch of `rows` zero rows in and out of `memory`; in first, out behind it. */
+static int step(struct span *s, const uint32_t *pages, uint8_t *memory, uint32_t rows)
+{
+	uint64_t bytes = rows * row_bytes(ROW_F32, s->info.hidden);
+	struct batch_entry entry = {
+		.pages = pages, .rows = rows, .in = memory, .out = memory + bytes,
+		.out_rows = rows, .in_encoding = ROW_F32, .out_encoding = ROW_F32,
+	};
+	struct batch b = { &entry, 1, rows, s->info.first, s->info.end };
+	int rc = cuda_span_submit(s, &b);
+
+	return rc < 0 ? rc : cuda_span_wait(s);
+}
+
+/* Goal: rows in a registered arena are read and written in place, others by way of the
+ * span's own; misaligned ones, too; the bits are the same.
+ */
+TEST(span_submit__rows_in_place_or_staged)
+{
+	struct model *m = open_model("llama-plain");
+	struct span_options o = plain_options(m);
+	struct device_options d = { .compute = COMPUTE_F32 };
+	uint64_t bytes = 5 * row_bytes(ROW_F32, model_config(m)->hidden);
+	uint8_t *plain = mem_aligned(4096, 3 * bytes), *arena = mem_aligned(4096, 3 * bytes);
+	uint32_t pages[1] = { 3 };
+	struct random random;
+	struct error e = { 0 };
+	struct device *device;
+	struct span *s;
+
+	stand_in_use();
+	random_seed(&random, test_seed());
+	for (uint64_t i = 0; i < bytes / 4; i++)
+		((float *)plain)[i] = (float)random_below(&random, 1000) / 500 - 1;
+	memcpy(arena, plain, bytes);
+	CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+	CHECK_OK(cuda_host_register(device, arena, 3 * bytes, &e), &e);
+	CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+	CHECK_EQ(step(s, pages, plain, 5), 0);
+	/* Nothing was staged: the stage still has what the first step left there. */
+	memset(s->out_stage, 0xaa, bytes);
+	CHECK_EQ(step(s, pages, arena, 5), 0);
+	CHECK(s->out_stage[0] == 0xaa && s->out_stage[bytes - 1] == 0xaa);
+	CHECK_BYTES(arena + bytes, plain + bytes, bytes);
+	memmove(arena + 2, arena, bytes);
+	CHECK_EQ(step(s, pages, arena + 2, 5), 0);
+	CHECK_BYTES(arena + 2 + bytes, plain + bytes, bytes);
+	cuda_span_close(s);
+	cuda_host_unregister(device, arena);
+	cuda_device_close(device);
+	mem_free(arena);
+	mem_free(plain);
+	model_close(m);
+}
+
+/* Goal: out rows are the last ones, in the encoding asked for, and nothing else is touched. */
+TEST(span_submit__gives_the_last_rows)
+{
+	struct model *m = open_model("llama-plain");
+	uint32_t hidden = model_config(m)->hidden, pages[2] = { 5, 2 };
+	struct span_options o = plain_options(m);
+	struct device_options d = { .compute = COMPUTE_F32 };
+	float *in = mem_calloc(8, hidden * sizeof(float));
+	float *all = mem_calloc(8, hidden * sizeof(float));
+	struct error e = { 0 };
+	struct device *device;
+	struct span *s;
+
+	stand_in_use();
+	for (uint32_t i = 0; i < 8 * hidden; i++)
+		in[i] = (float)(i % 13) - 6;
+	CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+	CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+	for (enum row_encoding out = ROW_F32; out <= ROW_INT8; out++) {
+		uint64_t bytes = row_bytes(out, hidden);
+		uint8_t *got = mem_calloc(10, bytes), *want = mem_calloc(8, bytes);
+		uint32_t wanted = out == ROW_F32 ? 8 : 3;
+		struct batch_entry entry = { .pages = pages, .rows = 8, .in = in,
+					     .out = got + bytes, .out_rows = wanted,
+					     .in_encoding = ROW_F32, .out_encoding = out };
+		struct batch b = { &entry, 1, 8, 0, model_config(m)->blocks };
+
+		memset(got, 0xaa, 10 * bytes);
+		CHECK_EQ(cuda_span_submit(s, &b), 0);
+		CHECK_EQ(cuda_span_wait(s), 0);
+		if (out == ROW_F32)
+			memcpy(all, got + bytes, 8 * bytes);
+		row_encode(out, all + (8 - wanted) * hidden, wanted, hidden, want);
+		CHECK_BYTES(got + bytes, want, wanted * bytes);
+		for (uint64_t i = 0; i < bytes; i++)
+			CHECK(got[i] == 0xaa && got[(wanted + 1) * bytes + i] == 0xaa);
+		mem_free(got);
+		mem_free(want);
+	}
+	cuda_span_close(s);
+	cuda_device_close(device);
+	mem_free(all);
+	mem_free(in);
+	model_close(m);
+}
+
+/* ROWS rows through all blocks on a device that is fast or not; fails the test when it cannot. */
+enum { ROWS = 100 };
+
+static void run_rows(const struct model *m, bool fast, uint8_t *memory, char kind[KIND_BYTES])
+{
+	struct span_options o = plain_options(m);
+	struct device_options d = { .compute = COMPUTE_BF16, .fast = fast };
+	uint32_t pages[7] = { 3, 1, 4, 15, 9, 2, 6 };
+	struct error e = { 0 };
+	struct device *device;
+	struct span *s;
+
+	o.rows_max = o.tokens_max = ROWS;
+	CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+	CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+	CHECK_EQ(step(s, pages, memory, ROWS), 0);
+	memcpy(kind, cuda_span_info(s)->kind, KIND_BYTES);
+	cuda_span_close(s);
+	cuda_device_close(device);
+}
+
+/* Goal: the fast mode, many rows by cuBLASLt, is near the other one, and says what it is. */
+TEST(span__fast_is_near_and_says_so)
+{
+	static const char *const some[] = { "llama-gqa-tied", "bloom" };
+	char exact_kind[KIND_BYTES], fast_kind[KIND_BYTES];
+
+	stand_in_use();
+	for (size_t i = 0; i < ARRAY_LENGTH(some); i++) {
+		struct model *m = open_model(some[i]);
+		size_t count = (size_t)ROWS * model_config(m)->hidden;
+		float *exact = mem_calloc(2 * count, sizeof(float));
+		float *fast = mem_calloc(2 * count, sizeof(float));
+		double off = 0, norm = 0;
+
+		for (size_t k = 0; k < count; k++)
+			exact[k] = fast[k] = (float)((k * 37 + 11) % 101) / 50 - 1;
+		run_rows(m, false, (uint8_t *)exact, exact_kind);
+		run_rows(m, true, (uint8_t *)fast, fast_kind);
+		for (size_t k = count; k < 2 * count; k++) {
+			off += pow((double)fast[k] - (double)exact[k], 2);
+			norm += pow((double)exact[k], 2);
+		}
+		CHECK(sqrt(off / norm) < 1e-2);
+		CHECK(!strstr(exact_kind, "-fast/bf16/") && strstr(fast_kind, "-fast/bf16/"));
+		CHECK(memcmp(exact + count, fast + count, count * sizeof(float)) != 0);
+		mem_free(fast);
+		mem_free(exact);
+		model_close(m);
+	}
+}
+
+#ifdef PETALS_FAULTS
+/* Goal: whichever call fails, opening gives everything back. */
+TEST(span_open__unwinds_every_failure)
+{
+	struct model *m = open_model("llama-plain");
+	struct span_options o = plain_options(m);
+	uint64_t live = mem_live_blocks();
+
+	stand_in_use();
+	for (int nth = 1; nth < 2000; nth++) {
+		struct error e = { 0 };
+		int rc;
+
+		fault_arm(nth);
+		rc = open_and_close(&o, COMPUTE_F32, &e);
+		CHECK_EQ(mem_live_blocks(), live);
+		if (!fault_fired()) {
+			CHECK_EQ(rc, 0);
+			break;
+		}
+	}
+	fault_disarm();
+	model_close(m);
+}
+
+/* Goal: a call that fails within a step is told by the step, and by all after it. */
+TEST(span_submit__tells_a_failed_call)
+{
+	struct model *m = open_model("llama-plain");
+	struct span_options o = plain_options(m);
+	struct device_options d = { .compute = COMPUTE_F32 };
+	uint64_t bytes = row_bytes(ROW_F32, model_config(m)->hidden);
+	uint8_t *memory = mem_calloc(2, bytes);
+	uint32_t pages[1] = { 0 };
+
+	stand_in_use();
+	for (int nth = 1; nth < 40; nth += 7) {
+		struct error e = { 0 };
+		struct device *device;
+		struct span *s;
+
+		CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+		CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+		fault_arm(nth);
+		CHECK_EQ(step(s, pages, memory, 1), -EIO);
+		CHECK(fault_fired());
+		fault_disarm();
+		CHECK_EQ(step(s, pages, memory, 1), -EIO);
+		cuda_span_close(s);
+		cuda_device_close(device);
+	}
+	mem_free(memory);
+	model_close(m);
+}
+#endif

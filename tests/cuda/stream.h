@@ -1,0 +1,53 @@
+/* stream.h - what was asked of a stream and has not run yet.
+ *
+ * Nothing runs before somebody waits, so that a result that is used without waiting is
+ * poison, and memory that is changed too early shows.
+ *
+ * Threads    Under driver.c's lock.
+ * Ownership  As cuda.h says.
+ * Units      Bytes.
+ * Errors     stream_open(): NULL without memory.
+ */
+#ifndef PETALS_TESTS_CUDA_STREAM_H
+#define PETALS_TESTS_CUDA_STREAM_H
+
+#include <cuda.h>
+#include <stddef.h>
+
+#include "tests/cuda/grid.h"
+
+enum { STREAM_ARGS_MAX = 256 };
+
+enum stream_op_kind { OP_LAUNCH, OP_CALL, OP_COPY, OP_FILL };
+
+struct stream_op {
+	enum stream_op_kind kind;
+	/* OP_LAUNCH */
+	const struct kernel_row *kernel;
+	struct grid_dim grid, block;
+	size_t shared_bytes;
+	uint8_t args[STREAM_ARGS_MAX];
+	/* OP_CALL, with args */
+	void (*call)(const void *args);
+	/* the others */
+	void *to;
+	const void *from;
+	size_t bytes;
+	uint8_t byte;
+};
+
+/* A kernel as the table of kernels.c has it. */
+struct kernel_row {
+	const char *name;
+	size_t args_bytes;
+	void (*run)(const void *args);
+};
+const struct kernel_row *kernel_find(const char *name);
+
+CUstream stream_open(void);
+void stream_close(CUstream s);
+struct stream_op *stream_add(CUstream s);       /* zeroed */
+void stream_run(CUstream s);                    /* all there is */
+void stream_drop(CUstream s);                   /* likewise */
+
+#endif

@@ -1,0 +1,68 @@
+"""What cuda.sh runs."""
+
+import json
+import os
+import signal
+import subprocess
+
+from swarm import BIN, MODEL, Swarm, ask, check, check_equal, main, refuse, start
+
+TOKENS = 12
+with open("tests/data/smollm2/golden.json", encoding="utf-8") as f:
+    PROMPT = min(json.load(f)["prompts"], key=lambda p: len(p["ids"]))
+
+
+def refused(device, setting, *words):
+    os.environ["PETALS_CUDA_STAND_IN"] = setting
+    directory = start(
+        "petals-directory", "--insecure", "--listen", "127.0.0.1:0", "--store", ":memory:"
+    )
+    status, said = refuse(
+        "petals-server", "--insecure", "--model", MODEL, "--blocks", "0:10", "--device", device,
+        "--directory", directory.ready["address"], "--compute", "bf16",
+    )
+    directory.stop()
+    del os.environ["PETALS_CUDA_STAND_IN"]
+    check(status == 1, f"{setting}: exit status {status}: {said}")
+    for word in words:
+        check(word in said, f"{setting}: '{word}' is not in: {said}")
+
+
+def hosts_that_will_not_do_are_refused_with_figures():
+    refused("cuda:0", "devices=0", "finds no GPU on this host")
+    refused("cuda:3", "devices=2", "has 2 GPUs, cuda:0 to cuda:1")
+    refused("cuda:0", "version=12080", "supports CUDA 12.8", "driver 580 or newer")
+    refused("cuda:0", "memory=50000000", "blocks [0,10)", "of weights in bf16", "of 0.050 GB free")
+
+
+def devices_are_listed():
+    out = subprocess.run(
+        [os.path.join(BIN, "petalsctl"), "devices", "--json"], stdout=subprocess.PIPE, check=True
+    )
+    devices = {d["device"]: d for d in json.loads(out.stdout)["devices"]}
+    check_equal(sorted(devices), ["cpu", "cuda:0"], "devices")
+    check(devices["cuda:0"]["fits"], "nothing is said of what fits cuda:0")
+
+
+def kill_at(swarm, at):
+    def on_token(answer):
+        if len(answer.tokens) == at:
+            os.kill(swarm.carriers()[1]["pid"], signal.SIGKILL)
+
+    return on_token
+
+
+def golden_tokens_although_a_server_is_killed():
+    swarm = Swarm(3, replicas=2, compute="f32", server_flags=("--device", "cuda:0"))
+    quiet = ask(swarm.gateway, PROMPT["ids"], TOKENS)
+    check_equal(quiet.tokens, PROMPT["tokens"][:TOKENS], "tokens")
+    killed = ask(swarm.gateway, PROMPT["ids"], TOKENS, kill_at(swarm, 4))
+    check_equal(killed.tokens, quiet.tokens, "tokens although a server was killed")
+    check_equal(killed.logprobs, quiet.logprobs, "log-probabilities although it was killed")
+
+
+main(
+    hosts_that_will_not_do_are_refused_with_figures,
+    devices_are_listed,
+    golden_tokens_although_a_server_is_killed,
+)

@@ -1,0 +1,17 @@
+/* stand_in.h - lets a test open the CUDA backend on the CPU that stands in for a GPU
+ * (tests/cuda/), or, when PETALS_GPU=1 says so, on the host's own.
+ *
+ * Threads    At the start of a test program, before threads.
+ * Ownership  None.
+ * Units      None.
+ * Errors     None.
+ */
+#ifndef PETALS_TESTS_STAND_IN_H
+#define PETALS_TESTS_STAND_IN_H
+
+#include "dataplane/base/types.h"
+
+/* Sets the environment that driver.c and backend.c look at; true on a real GPU. */
+bool stand_in_use(void);
+
+#endif
