@@ -3,16 +3,13 @@
  */
 #include "compute/backend.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define MODULE "petals-cuda.so"
+#include "dataplane/base/module.h"
 
 const char *compute_mode_name(enum compute_mode m)
 {
@@ -25,76 +22,21 @@ const char *compute_mode_name(enum compute_mode m)
 	return names[m];
 }
 
-/* ---- the module ---- */
-
-/* ../lib of a build, ../lib/petals of an installation, seen from the program. */
-static const char *const folders[] = { "../lib", "../lib/petals" };
-
-/* The program's folder; false when it cannot be told. */
-static bool program_folder(char *out)
-{
-	ssize_t length = readlink("/proc/self/exe", out, PATH_MAX - 1);
-	char *slash;
-
-	if (length <= 0)
-		return false;
-	out[length] = '\0';
-	slash = strrchr(out, '/');
-	if (slash)
-		*slash = '\0';
-	return slash != NULL;
-}
-
-/* The path to open; false: there is no such file anywhere. */
-static bool find_module(char *out)
-{
-	const char *named = getenv("PETALS_CUDA_MODULE");
-	char program[PATH_MAX];
-
-	if (named && *named)
-		return snprintf(out, PATH_MAX, "%s", named) < PATH_MAX;
-	for (size_t i = 0; i < ARRAY_LENGTH(folders) && program_folder(program); i++)
-		if (snprintf(out, PATH_MAX, "%s/%s/" MODULE, program, folders[i]) < PATH_MAX &&
-		    access(out, R_OK) == 0)
-			return true;
-	return false;
-}
-
-static int open_module(const struct backend **out, struct error *e)
-{
-	const struct backend_module *module;
-	char path[PATH_MAX];
-	void *library;
-
-	if (!find_module(path))
-		return error_set(e, -ENOTSUP, "this build has no CUDA module: " MODULE " is "
-				 "neither in ../lib nor in ../lib/petals beside the program; build "
-				 "it where nvcc is, or use --device cpu");
-	library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (!library)
-		return error_set(e, -ENOTSUP, "the CUDA module does not load: %s", dlerror());
-	module = dlsym(library, "petals_backend_module");
-	if (!module || strcmp(module->version, PETALS_VERSION) != 0 ||
-	    module->table_bytes != sizeof(struct backend)) {
-		dlclose(library);
-		return error_set(e, -ENOTSUP, "%s is not of this build (version %s)", path,
-				 PETALS_VERSION);
-	}
-	/* It stays for as long as the program does. */
-	*out = module->backend;
-	return 0;
-}
-
 int backend_cuda_open(const struct backend **out, struct error *e)
 {
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	static const struct backend *opened;
+	static const struct module_spec spec = {
+		.what = "CUDA", .file = "petals-cuda.so", .variable = "PETALS_CUDA_MODULE",
+		.symbol = "petals_backend_module", .layout_bytes = sizeof(struct backend),
+		.without = "build it where nvcc is, or use --device cpu",
+	};
+	static const struct module_head *opened;
 	int rc = 0;
 
 	pthread_mutex_lock(&lock);
 	if (!opened)
-		rc = open_module(&opened, e);
-	*out = opened;
+		rc = module_open(&opened, &spec, e);
+	*out = rc < 0 ? NULL : CONTAINER_OF(opened, struct backend_module, head)->backend;
 	pthread_mutex_unlock(&lock);
 	return rc;
 }

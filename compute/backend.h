@@ -25,6 +25,7 @@
 #include "compute/quantise.h"
 #include "compute/row.h"
 #include "dataplane/base/error.h"
+#include "dataplane/base/module.h"
 
 enum compute_mode { COMPUTE_AUTO, COMPUTE_F32, COMPUTE_BF16, COMPUTE_INT8, COMPUTE_MODES };
 
@@ -139,17 +140,15 @@ struct backend {
 /* The CPU backend, built in. */
 extern const struct backend backend_cpu;
 
-/* The CUDA backend is a module: petals-cuda.so, opened at the first call.  It is looked for
- * where the environment variable PETALS_CUDA_MODULE says, else in ../lib beside the program
- * (a build), else in ../lib/petals (PREFIX/lib/petals, when installed).  -ENOTSUP: there is
- * none, or it is not of this build.
+/* The CUDA backend is a module (module.h): petals-cuda.so, opened at the first call, or what
+ * the environment variable PETALS_CUDA_MODULE names.  -ENOTSUP: there is none, or it is not of
+ * this build.
  */
 int backend_cuda_open(const struct backend **out, struct error *e);
 
 /* What the module exports as petals_backend_module. */
 struct backend_module {
-	const char *version;            /* PETALS_VERSION it was built with */
-	uint32_t table_bytes;           /* sizeof(struct backend) */
+	struct module_head head;        /* layout: struct backend */
 	const struct backend *backend;
 };
 

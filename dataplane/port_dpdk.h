@@ -1,8 +1,7 @@
 /* port_dpdk.h - a port over a NIC queue that DPDK drives, from a module of its own.
  *
- * The module (lib/petals-dpdk.so) is opened at run time, so that a host without DPDK
- * runs everything else.  It is looked for beside the program, in ../lib and
- * ../lib/petals, or where PETALS_DPDK_MODULE says.
+ * The module (module.h; petals-dpdk.so, or what PETALS_DPDK_MODULE names) is opened at
+ * run time, so that a host without DPDK runs everything else.
  *
  * One port is one NIC, one queue each way, one IPv4 or IPv6 address with one UDP
  * port.  It asks and answers for hardware addresses (ARP, neighbour discovery), and
@@ -20,6 +19,7 @@
 #define PETALS_DATAPLANE_PORT_DPDK_H
 
 #include "dataplane/base/clock.h"
+#include "dataplane/base/module.h"
 #include "dataplane/port.h"
 
 struct port_dpdk_options {
@@ -32,8 +32,7 @@ struct port_dpdk_options {
 
 /* What the module exports as petals_port_module. */
 struct port_module {
-	const char *version;            /* PETALS_VERSION of its build */
-	size_t options_bytes, port_bytes;       /* sizes it was built with */
+	struct module_head head;        /* layout: options and port */
 	int (*open)(struct port **out, const struct port_dpdk_options *o, struct error *e);
 };
 

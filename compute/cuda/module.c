@@ -3,5 +3,5 @@
 
 __attribute__((visibility("default")))
 const struct backend_module petals_backend_module = {
-	.version = PETALS_VERSION, .table_bytes = sizeof(struct backend), .backend = &backend_cuda,
+	.head = { PETALS_VERSION, sizeof(struct backend) }, .backend = &backend_cuda,
 };

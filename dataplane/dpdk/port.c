@@ -373,8 +373,6 @@ err:
 
 extern const struct port_module petals_port_module;
 __attribute__((visibility("default"))) const struct port_module petals_port_module = {
-	.version = PETALS_VERSION,
-	.options_bytes = sizeof(struct port_dpdk_options),
-	.port_bytes = sizeof(struct port),
+	.head = { PETALS_VERSION, sizeof(struct port_dpdk_options) + sizeof(struct port) },
 	.open = open_port,
 };

@@ -25,23 +25,6 @@ struct scene {
 
 static const char by_flow[] = "petals_transport_flow_received_messages_total";
 
-static double datagram_counter(const struct world_node *n, const char *series)
-{
-	struct counters *set = transport_datagram_counters(n->transport);
-	struct buffer text = { 0 };
-	char line[256];
-	const char *at;
-	double value = 0;
-
-	counters_render(&set, 1, &text);
-	snprintf(line, sizeof(line), "\n%s ", series);
-	at = strstr(buffer_string(&text), line);
-	if (at)
-		value = strtod(at + strlen(line), NULL);
-	buffer_close(&text);
-	return value;
-}
-
 static struct scene *the_scene;
 
 static void take(struct world_node *n, struct message *m)
@@ -132,8 +115,8 @@ TEST(path__carries_what_is_said)
 	CHECK(by_datagrams(s));
 	talk_for(s, 300);
 	CHECK(world_run(&s->world, 5 * NS_PER_S, all_heard, s));
-	CHECK(datagram_counter(s->b, by_flow) > 50);
-	CHECK(datagram_counter(s->a, by_flow) > 50);
+	CHECK(world_datagram_counter(s->b, by_flow) > 50);
+	CHECK(world_datagram_counter(s->a, by_flow) > 50);
 	CHECK_EQ(s->a->losses + s->b->losses, 0);
 	CHECK_EQ((int)world_counter(s->a, "petals_transport_slots_in_use{slot=\"large\"}"), 0);
 	scene_close(s);
@@ -161,7 +144,8 @@ TEST(path__falls_back_and_returns)
 		world_pass(&s->world, 20 * NS_PER_S);
 		CHECK(by_datagrams(s));
 	}
-	CHECK(datagram_counter(s->a, "petals_transport_flow_ends_total{cause=\"silent\"}") >= 1);
+	CHECK(world_datagram_counter(s->a,
+				     "petals_transport_flow_ends_total{cause=\"silent\"}") >= 1);
 	CHECK_EQ(s->a->losses + s->b->losses, 0);
 	scene_close(s);
 }
@@ -238,7 +222,7 @@ TEST(path__ends_with_its_peer)
 	CHECK(world_wait_lost(s->a, 1));
 	world_pass(&s->world, NS_PER_S);
 	CHECK_EQ((int)world_counter(s->a, "petals_transport_slots_in_use{slot=\"small\"}"), 0);
-	CHECK_EQ((int)datagram_counter(s->a, "petals_transport_flows"), 0);
+	CHECK_EQ((int)world_datagram_counter(s->a, "petals_transport_flows"), 0);
 	scene_close(s);
 }
 

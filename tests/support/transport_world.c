@@ -338,9 +338,8 @@ bool world_matches(const struct message *m, uint64_t key)
 	return true;
 }
 
-double world_counter(const struct world_node *n, const char *series)
+static double counter_of(struct counters *set, const char *series)
 {
-	struct counters *set = transport_counters(n->transport);
 	struct buffer text = { 0 };
 	char line[256];
 	const char *at;
@@ -353,6 +352,16 @@ double world_counter(const struct world_node *n, const char *series)
 		value = strtod(at + strlen(line), NULL);
 	buffer_close(&text);
 	return value;
+}
+
+double world_counter(const struct world_node *n, const char *series)
+{
+	return counter_of(transport_counters(n->transport), series);
+}
+
+double world_datagram_counter(const struct world_node *n, const char *series)
+{
+	return counter_of(transport_datagram_counters(n->transport), series);
 }
 
 double world_errors(const struct world_node *n, const char *kind)

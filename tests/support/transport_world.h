@@ -91,6 +91,7 @@ int world_say(struct world_node *n, uint32_t peer, uint32_t bytes, uint64_t key)
 bool world_matches(const struct message *m, uint64_t key);
 double world_errors(const struct world_node *n, const char *kind);
 double world_counter(const struct world_node *n, const char *series);   /* as rendered */
+double world_datagram_counter(const struct world_node *n, const char *series);
 
 /* Runs the body once for each engine, with an open world `w`. */
 #define OVER_ENGINES(test_name)                                            \
