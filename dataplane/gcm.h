@@ -25,7 +25,7 @@ struct gcm;
 
 struct gcm_ops {
 	const char *name;
-	bool (*usable)(void);           /* on this CPU */
+	bool (*usable)(void);           /* on this CPU; ask before open() */
 	int (*open)(struct gcm **out);
 	void (*close)(struct gcm *g);   /* NULL is fine */
 	int (*set)(struct gcm *g, const uint8_t key[GCM_KEY_BYTES]);
