@@ -13,6 +13,7 @@ enum {
 	GRANT_SENDERS = 4,
 	OLDEST_EVERY = 20,
 	STALE_NS = 10000000,
+	GRANT_NEWS = ACK_EVERY / 2,     /* segments that are worth a new look */
 };
 
 void grant_want(struct flows *fs, struct incoming *m)
@@ -23,7 +24,7 @@ void grant_want(struct flows *fs, struct incoming *m)
 		m->next->previous = m;
 	fs->granting = m;
 	fs->granting_count++;
-	fs->grants_changed = true;
+	fs->grant_news = GRANT_NEWS;
 }
 
 void grant_unwant(struct flows *fs, struct incoming *m)
@@ -36,7 +37,7 @@ void grant_unwant(struct flows *fs, struct incoming *m)
 		m->next->previous = m->previous;
 	m->next = m->previous = NULL;
 	fs->granting_count--;
-	fs->grants_changed = true;
+	fs->grant_news = GRANT_NEWS;
 }
 
 static uint64_t left_bytes(const struct incoming *m)
@@ -100,6 +101,18 @@ static uint64_t grant(struct incoming *m, uint64_t bytes)
 	return (uint64_t)more * m->size;
 }
 
+/* Not for each segment: a sender that has some left does not wait for us. */
+void grants_arrived(struct flows *fs, const struct incoming *m)
+{
+	fs->grant_news += m->got >= m->granted ? GRANT_NEWS : 1;
+}
+
+bool grants_are_due(const struct flows *fs)
+{
+	return fs->granting && (fs->grant_news >= GRANT_NEWS ||
+				fs->now_ns - fs->granted_ns >= STALE_NS);
+}
+
 void grants_run(struct flows *fs)
 {
 	struct incoming *chosen[GRANT_SENDERS];
@@ -120,5 +133,6 @@ void grants_run(struct flows *fs)
 		if (has < share)
 			used += grant(chosen[i], MIN(share - has, room));
 	}
-	fs->grants_changed = false;
+	fs->grant_news = 0;
+	fs->granted_ns = fs->now_ns;
 }

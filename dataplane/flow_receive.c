@@ -232,9 +232,10 @@ static void take_data(struct flow *f, const struct packet *p, bool landed)
 		m->payload_bytes = end;
 	bit_set(m->have, p->segment);
 	m->heard_att = attentive(f->set);
+	m->got++;
 	if (m->landing_bytes > WIRE_SMALL_BYTES)
-		f->set->grants_changed = true;
-	if (++m->got == m->segments)
+		grants_arrived(f->set, m);
+	if (m->got == m->segments)
 		whole(f, m);
 }
 

@@ -176,7 +176,8 @@ struct flows {
 	uint32_t burst_count;
 	struct incoming *granting;      /* list of large messages that are not whole */
 	uint32_t granting_count, grant_rounds;
-	bool grants_changed;
+	uint32_t grant_news;            /* segments that came since grants were given */
+	uint64_t granted_ns;
 	uint8_t scratch[SCRATCH_BYTES];
 
 	struct counters *counters;
@@ -253,6 +254,8 @@ uint64_t flow_timer_att(const struct flow *f);
 /* flow_grant.c */
 void grant_want(struct flows *fs, struct incoming *m);
 void grant_unwant(struct flows *fs, struct incoming *m);
+void grants_arrived(struct flows *fs, const struct incoming *m);        /* one more segment */
+bool grants_are_due(const struct flows *fs);
 void grants_run(struct flows *fs);
 
 /* flows.c */

@@ -22,6 +22,14 @@ static const double pace_headroom = 1.25;
  */
 static const double scale_least = 0.1, scale_most = 100, scale_range = 4;
 
+/* Whenever the window or the round trip changes: divided once, used for each packet. */
+static void set_gap(struct flow_window *w)
+{
+	uint64_t rtt_ns = w->srtt_ns ? w->srtt_ns : RTT_UNKNOWN_NS;
+
+	w->gap_ns = (uint64_t)((double)rtt_ns / (w->packets * pace_headroom));
+}
+
 void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most)
 {
 	*w = (struct flow_window){
@@ -29,6 +37,7 @@ void flow_window_start(struct flow_window *w, uint64_t target_ns, uint32_t most)
 		.packets = MIN(packets_at_start, (double)most),
 		.round_least_ns = UINT64_MAX,
 	};
+	set_gap(w);
 }
 
 static void note_least(struct flow_window *w, uint64_t delay_ns, uint64_t now_ns)
@@ -50,12 +59,14 @@ void flow_window_rtt(struct flow_window *w, uint64_t rtt_ns, uint64_t delay_ns, 
 		w->var_ns = rtt_ns / 2;
 		w->least_ns = w->least_before_ns = delay_ns;
 		w->least_since_ns = now_ns;
+		set_gap(w);
 		return;
 	}
 	off_ns = rtt_ns > w->srtt_ns ? rtt_ns - w->srtt_ns : w->srtt_ns - rtt_ns;
 	w->var_ns = (3 * w->var_ns + off_ns) / 4;
 	w->srtt_ns = MAX(1ull, (7 * w->srtt_ns + rtt_ns) / 8);
 	note_least(w, delay_ns, now_ns);
+	set_gap(w);
 }
 
 static double target(const struct flow_window *w)
@@ -71,6 +82,7 @@ static double target(const struct flow_window *w)
 static void set(struct flow_window *w, double packets)
 {
 	w->packets = MIN(MAX(packets, packets_least), w->most);
+	set_gap(w);
 }
 
 /* At most once per round trip. */
@@ -90,7 +102,7 @@ static void end_round(struct flow_window *w, double goal, uint64_t now_ns)
 	w->round_ns = now_ns;
 	if (w->round_least_ns != UINT64_MAX && least_ns > goal) {
 		cut(w, 1 - cut_slope * (least_ns - goal) / least_ns, now_ns);
-		w->packets = MAX(w->packets, MIN(before, delay_least));
+		set(w, MAX(w->packets, MIN(before, delay_least)));
 	}
 	w->round_least_ns = UINT64_MAX;
 }
@@ -136,16 +148,9 @@ void flow_window_undo(struct flow_window *w)
 	w->before_timeout = 0;
 }
 
-static uint64_t pace_gap_ns(const struct flow_window *w)
-{
-	uint64_t rtt_ns = w->srtt_ns ? w->srtt_ns : RTT_UNKNOWN_NS;
-
-	return (uint64_t)((double)rtt_ns / (w->packets * pace_headroom));
-}
-
 uint64_t flow_window_when(const struct flow_window *w, uint32_t in_flight)
 {
-	uint64_t burst_ns = PACE_BURST * pace_gap_ns(w);
+	uint64_t burst_ns = PACE_BURST * w->gap_ns;
 
 	if (w->packets < 1)
 		return in_flight == 0 ? w->pace_ns : UINT64_MAX;
@@ -156,7 +161,7 @@ uint64_t flow_window_when(const struct flow_window *w, uint32_t in_flight)
 
 void flow_window_sent(struct flow_window *w, uint64_t now_ns)
 {
-	w->pace_ns = MAX(w->pace_ns, now_ns) + pace_gap_ns(w);
+	w->pace_ns = MAX(w->pace_ns, now_ns) + w->gap_ns;
 }
 
 uint64_t flow_window_rto(const struct flow_window *w, uint64_t least_ns)

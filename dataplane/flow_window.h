@@ -35,6 +35,7 @@ struct flow_window {
 	uint64_t round_least_ns;        /* of its delays; UINT64_MAX: none yet */
 	uint64_t cut_ns;                /* when it was last made smaller */
 	double before_timeout;          /* for undo; 0: nothing to undo */
+	uint64_t gap_ns;                /* between packets, at this window and round trip */
 	uint64_t pace_ns;               /* the next packet may leave */
 };
 

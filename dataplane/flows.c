@@ -236,7 +236,7 @@ int flows_poll(struct flows *fs, uint64_t now_ns, uint64_t gap_ns)
 	fs->due_ns = UINT64_MAX;
 	fs->in_event = true;
 	receive(fs);
-	if (fs->granting)
+	if (grants_are_due(fs))
 		grants_run(fs);
 	for (uint32_t i = 0; i < fs->count; i++) {
 		struct flow *f = fs->flows[(fs->turn + i) % fs->count];
