@@ -197,10 +197,27 @@ compile() { # LABEL MAKE-ARGUMENTS...
 	report ok "$label" "$(seconds_since "$start")"
 }
 
+# All of a variant's programs, or those that the patterns ask for.
+targets() { # VARIANT PATTERN...
+	variant=$1
+	shift
+	[ $# -gt 0 ] || { echo "tests-$variant"; return; }
+	find tests -name '*_test.c' | sed 's|^tests/||; s|\.c$||' | while read -r name; do
+		wanted "$name" "$@" && runs_here "$variant" "$name" >/dev/null &&
+			echo "$build/$variant/tests/$name"
+	done
+	[ "$variant" = asan ] && find tests/fuzz -name '*_fuzz.c' | while read -r source; do
+		name=fuzz/$(basename "$source" .c)
+		wanted "$name" "$@" && echo "$build/$variant/$name"
+	done
+}
+
 # What a variant could not build is reported by its own line, the rest runs.
 start_all=$(date +%s%N)
 for variant in $variants; do
-	compile "build $variant" "tests-$variant"
+	programs=$(targets "$variant" "$@")
+	# shellcheck disable=SC2086 # a list of words
+	[ -z "$programs" ] || compile "build $variant" $programs
 	run_tests "$variant" "$@"
 	[ "$variant" = asan ] && run_fuzzers "$@"
 	if [ "$variant" = release ] && ls tests/scenario/*.sh >/dev/null 2>&1; then
