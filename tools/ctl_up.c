@@ -492,6 +492,7 @@ static int run(void *target, int operand_count, char **operands)
 static const char *const examples[] = {
 	"petalsctl up --model SmolLM2.gguf",
 	"petalsctl up --model SmolLM2.gguf --servers 3 --replicas 2 -- --kv-bytes 64M",
+	"petalsctl up --model llama/ -- --weights int8",
 	NULL,
 };
 

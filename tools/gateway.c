@@ -54,7 +54,7 @@ static const struct option options[] = {
 	  .help = "arithmetic of the LM head; f32 is the reference" },
 	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
 	  .help = "what the LM head is loaded as, and the embedding where it is the same matrix; "
-		  "the blocks are the servers' to choose" },
+		  "int8 costs next to nothing, int4 a lot; the blocks are the servers' to choose" },
 	{ .kind = OPTION_HEADING, .help = "Room" },
 	{ "sessions", OPTION_INTEGER, AT(sessions), "64", 1, 4096,
 	  .help = "most choices generated at once" },
