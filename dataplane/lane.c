@@ -195,7 +195,7 @@ void lane_leave(struct lane *l, const char *reason)
 	c->envelope.message.frame.payload_bytes = (uint32_t)strnlen(reason, sizeof(c->payload));
 	memcpy(c->payload, reason, c->envelope.message.frame.payload_bytes);
 	outbound_post(l, CONTROL_GOODBYE);
-	l->transport->ops->finish(l->transport->engine, l->link, true);
+	engine_finish(l, true);
 }
 
 void lane_reject(struct lane *l, const char *reason)
@@ -204,7 +204,7 @@ void lane_reject(struct lane *l, const char *reason)
 		l->state = LANE_LEAVING;
 		l->born_att = attentive(l->transport);
 		transport_sooner(l->transport, lane_due_att(l));
-		l->transport->ops->finish(l->transport->engine, l->link, true);
+		engine_finish(l, true);
 	} else {
 		lane_end(l);
 	}
@@ -217,7 +217,7 @@ void lane_end(struct lane *l)
 	if (l->state == LANE_ENDING)
 		return;
 	l->state = LANE_ENDING;
-	l->transport->ops->finish(l->transport->engine, l->link, false);
+	engine_finish(l, false);
 }
 
 void lane_fault(struct lane *l, enum wire_fault fault, const char *reason)

@@ -243,6 +243,9 @@ struct transport {
 	struct flows *flows;            /* NULL: there is no port */
 	bool in_flows;                  /* inside flows_poll(): flows may not be closed */
 	bool datagrams_due;             /* something was given to a flow */
+	bool datagrams_busy;            /* the last look at the flows found work */
+	bool engine_due;                /* the engine was asked for something */
+	uint64_t engine_ns;             /* when it last waited */
 	uint64_t timer_att;             /* nothing to do before */
 	uint64_t check_att;             /* of what principals may have lost in the meantime */
 	uint64_t identity_generation;
@@ -260,6 +263,18 @@ struct transport {
 static inline uint64_t attentive(const struct transport *t)
 {
 	return t->now_ns - t->gap_ns;
+}
+
+static inline void engine_send(struct lane *l)
+{
+	l->transport->engine_due = true;
+	l->transport->ops->send(l->transport->engine, l->link);
+}
+
+static inline void engine_finish(struct lane *l, bool flush)
+{
+	l->transport->engine_due = true;
+	l->transport->ops->finish(l->transport->engine, l->link, flush);
 }
 
 static inline enum arena_size slot_of_credit(enum credit_size size)

@@ -19,7 +19,7 @@ static void enqueue(struct lane *l, struct queue *q, struct envelope *e)
 {
 	e->state = ENVELOPE_QUEUED;
 	queue_push(q, e);
-	l->transport->ops->send(l->transport->engine, l->link);
+	engine_send(l);
 }
 
 /* A session's messages share a lane.  Sessions are random numbers or, for calls, count

@@ -108,11 +108,11 @@ static size_t shake_hands(struct lane *l, const uint8_t *data, size_t bytes)
 	}
 	s->heard |= bytes > 0;
 	if (tls_hear(s->tls, data, bytes, &taken, &kind, &e) < 0) {
-		l->transport->ops->send(l->transport->engine, l->link);
+		engine_send(l);
 		refuse(l, kind, e.text);
 		return taken;
 	}
-	l->transport->ops->send(l->transport->engine, l->link);
+	engine_send(l);
 	if (l->state != LANE_SECURING || tls_state(s->tls) != TLS_DONE)
 		return taken;
 	if (open_seals(l) < 0) {

@@ -219,6 +219,7 @@ void transport_close(struct transport *t)
 int transport_listen(struct transport *t, const struct address *a, struct address *bound,
 		     struct error *e)
 {
+	t->engine_due = true;
 	return t->ops->listen(t->engine, a, bound, e);
 }
 
@@ -233,6 +234,7 @@ static int dial_lane(struct peer *p, uint8_t index, struct error *e)
 				 p->address.text, t->lane_count);
 	l->peer = p;
 	l->index = index;
+	t->engine_due = true;
 	rc = t->ops->connect(t->engine, &p->address, l, &l->link, e);
 	if (rc < 0) {
 		lane_forget(l);

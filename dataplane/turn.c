@@ -4,6 +4,7 @@
 #include "dataplane/layer.h"
 
 static const uint64_t principals_check_ns = 10 * NS_PER_S;
+static const uint64_t engine_pause_ns = 20 * NS_PER_US;
 
 void transport_sooner(struct transport *t, uint64_t att)
 {
@@ -49,6 +50,7 @@ static void datagrams(struct transport *t)
 		t->in_flows = true;
 		work = flows_poll(t->flows, t->now_ns, t->gap_ns);
 		t->in_flows = false;
+		t->datagrams_busy = work > 0;
 		if (work == 0 && !t->datagrams_due)
 			break;
 		for (uint32_t i = 0; i < t->peer_count; i++)
@@ -160,15 +162,18 @@ static void show_slots(struct transport *t)
 	}
 }
 
-int transport_poll(struct transport *t, uint64_t timeout_ns)
+/* A busy port is looked at far more often than the engine, whose waits are system calls. */
+static bool may_skip_engine(const struct transport *t)
+{
+	return t->datagrams_busy && !t->engine_due && t->ops->watch &&
+	       t->now_ns - t->engine_ns < engine_pause_ns;
+}
+
+static void wait_for_engine(struct transport *t, uint64_t timeout_ns)
 {
 	uint64_t deadline_ns, gap_ns;
 	int descriptor;
 
-	t->fired = 0;
-	t->now_ns = clock_ns(t->options.clock);
-	if (t->datagrams_due)
-		datagrams(t);
 	datagrams_due(t, &descriptor);
 	if (descriptor >= 0 && t->ops->watch)
 		t->ops->watch(t->engine, descriptor);
@@ -177,13 +182,24 @@ int transport_poll(struct transport *t, uint64_t timeout_ns)
 		timeout_ns = MIN(timeout_ns, deadline_ns > t->now_ns ? deadline_ns - t->now_ns : 0);
 	if (t->options.busy_poll)
 		timeout_ns = 0;
+	t->engine_due = false;
 	gap_ns = t->ops->wait(t->engine, timeout_ns);
-	t->now_ns = clock_ns(t->options.clock);
+	t->now_ns = t->engine_ns = clock_ns(t->options.clock);
 	if (gap_ns)
 		take_gap(t, gap_ns);
 	if (timeout_ns)
 		counters_add(t->counters, WAKEUPS, 0, 1);
 	t->ops->deliver(t->engine);
+}
+
+int transport_poll(struct transport *t, uint64_t timeout_ns)
+{
+	t->fired = 0;
+	t->now_ns = clock_ns(t->options.clock);
+	if (t->datagrams_due)
+		datagrams(t);
+	if (!may_skip_engine(t))
+		wait_for_engine(t, timeout_ns);
 	run_timers(t);
 	datagrams(t);
 	check_principals(t);
