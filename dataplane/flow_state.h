@@ -165,7 +165,7 @@ struct flows {
 	struct flow **flows;            /* `count` of at most flows_max */
 	struct map *by_connection;
 	uint32_t count, open, turn;
-	uint64_t now_ns, gap_ns;
+	uint64_t now_ns, gap_ns, gap_told_ns;
 	uint64_t gap_seen_att;          /* round trips begun before are not measured */
 	uint64_t drained_ns;            /* when the port was last found empty */
 	uint64_t due_ns;                /* of the port's room; UINT64_MAX: none */

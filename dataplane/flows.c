@@ -219,12 +219,17 @@ static void turn(struct flow *f)
 	flow_transmit(f);
 }
 
+/* Attentive time never runs backwards: a gap that was not known yet at an earlier turn is made
+ * up for by standing still.
+ */
 static void set_time(struct flows *fs, uint64_t now_ns, uint64_t gap_ns)
 {
-	bool gap = gap_ns - fs->gap_ns >= GAP_NOTICED_NS;
+	bool gap = gap_ns - fs->gap_told_ns >= GAP_NOTICED_NS;
+	uint64_t past_att = attentive(fs);
 
 	fs->now_ns = MAX(fs->now_ns, now_ns);
-	fs->gap_ns = gap_ns;
+	fs->gap_told_ns = gap_ns;
+	fs->gap_ns = MIN(gap_ns, fs->now_ns - past_att);
 	if (gap)
 		fs->gap_seen_att = attentive(fs);
 }

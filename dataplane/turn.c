@@ -5,6 +5,7 @@
 
 static const uint64_t principals_check_ns = 10 * NS_PER_S;
 static const uint64_t engine_pause_ns = 20 * NS_PER_US;
+static const uint64_t prompt_ns = NS_PER_MS;    /* no engine calls so little a gap */
 
 void transport_sooner(struct transport *t, uint64_t att)
 {
@@ -196,7 +197,8 @@ int transport_poll(struct transport *t, uint64_t timeout_ns)
 {
 	t->fired = 0;
 	t->now_ns = clock_ns(t->options.clock);
-	if (t->datagrams_due)
+	/* Where we come late they wait: only the engine tells by how much. */
+	if (t->datagrams_due && t->now_ns - t->engine_ns < prompt_ns)
 		datagrams(t);
 	if (!may_skip_engine(t))
 		wait_for_engine(t, timeout_ns);

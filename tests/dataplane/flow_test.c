@@ -301,6 +301,27 @@ TEST(flow__being_descheduled_is_not_silence)
 	flow_world_close(w);
 }
 
+/* Goal: nor does a gap that is told only after a turn in the middle of it, which took the
+ * time for attentive.
+ */
+TEST(flow__a_gap_told_late_is_not_silence)
+{
+	struct flow_world *w = flow_world_open(test_seed(), 2, &quiet, NULL);
+	struct flow_node *n = &w->nodes[0];
+
+	flow_world_connect(w, 0, 1);
+	flow_world_pass(w, 50 * NS_PER_MS);
+	for (uint32_t i = 0; i < 50; i++)
+		flow_world_post(w, 0, 1, 0, 30000, FLOW_BATCH);
+	flow_world_run(w, in(w, 50 * NS_PER_US));
+	n->gap_ns += 20 * NS_PER_MS;
+	flows_poll(n->flows, w->clock.now_ns, n->gap_ns);
+	CHECK(!w->lanes[0][1].broken);
+	CHECK(flow_world_run(w, in(w, NS_PER_S)));
+	CHECK(!w->lanes[0][1].broken && !w->lanes[1][0].broken);
+	flow_world_close(w);
+}
+
 /* Goal: a timeout that was none leaves the window as it was. */
 TEST(flow__spurious_timeout_is_undone)
 {
