@@ -153,7 +153,7 @@ static int open_memif(struct load_options *o, const struct transport_flags *f,
 {
 	char args[512], address[64];
 	const struct network_flags flags = {
-		.connections = f->connections, .busy_poll = f->busy_poll, .near_ns = NS_PER_S,
+		.lanes = f->connections, .busy_poll = f->busy_poll, .near_ns = NS_PER_S,
 		.dpdk_address = address, .dpdk_args = args, .impair = f->impair,
 	};
 

@@ -51,7 +51,7 @@ int network_open(struct transport_options *o, struct port **port, const struct n
 	int rc;
 
 	*port = NULL;
-	o->lanes = (uint32_t)f->connections;
+	o->lanes = (uint32_t)f->lanes;
 	o->busy_poll = f->busy_poll;
 	o->near_ns = f->near_ns;
 	if (!f->dpdk_address) {

@@ -15,7 +15,7 @@
 #include "dataplane/transport.h"
 
 struct network_flags {
-	int64_t connections;
+	int64_t lanes;
 	bool busy_poll;
 	char *dpdk_address, *dpdk_port, *dpdk_args, *dpdk_gateway, *impair;
 	uint64_t near_ns;
@@ -24,8 +24,8 @@ struct network_flags {
 /* Rows of an option table, AT() of whose target names a struct network_flags `network`. */
 #define NETWORK_OPTIONS \
 	{ .kind = OPTION_HEADING, .help = "Talking to peers" }, \
-	{ "connections", OPTION_INTEGER, AT(network.connections), "2", 1, TRANSPORT_LANES_MAX, \
-	  .help = "to each peer; a session keeps to one of them" }, \
+	{ "lanes", OPTION_INTEGER, AT(network.lanes), "2", 1, TRANSPORT_LANES_MAX, \
+	  .help = "connections to each peer; a session keeps to one of them" }, \
 	{ "busy-poll", OPTION_FLAG, AT(network.busy_poll), NULL, \
 	  .help = "never sleep: a core for shorter round trips" }, \
 	{ "dpdk-address", OPTION_TEXT, AT(network.dpdk_address), NULL, \

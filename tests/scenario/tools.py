@@ -1,6 +1,7 @@
 """What tools.sh runs."""
 import json
 import os
+import re
 import subprocess
 import tempfile
 
@@ -26,6 +27,14 @@ def sim(*args):
     result = json.loads(tool("petals-sim", "--json", "--model", SMALL, *args))
     result.pop("seconds")
     return result
+
+
+def no_flag_means_two_things():
+    """Tables are put together of shared rows: the first of two of a name would hide the other."""
+    for program in ("petals-directory", "petals-server", "petals-gateway"):
+        flags = re.findall(r"^ +(--[a-z-]+)", tool(program, "--help"), re.M)
+        twice = sorted({flag for flag in flags if flags.count(flag) > 1})
+        check(flags and not twice, f"{program} has two flags {twice}")
 
 
 def a_seed_gives_the_same_run():
@@ -122,6 +131,7 @@ def quality_is_told_beside_f32():
 
 
 main(
+    no_flag_means_two_things,
     a_seed_gives_the_same_run,
     each_fault_is_survived,
     what_cannot_be_is_refused,
