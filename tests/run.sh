@@ -3,8 +3,8 @@
 #
 #	tests/run.sh [--variants "asan tsan release"] [--runs N] [PATTERN...]
 #
-# Runs tests/**/*_test.c, the fuzz drivers (under asan) and tests/scenario/*.sh
-# (with the release variant; exit 77 skips).  A PATTERN is part of a name.
+# Runs tests/**/*_test.c, the fuzz drivers (under asan), tests/scenario/*.sh and
+# tests/net.sh (with the release variant; exit 77 skips).  A PATTERN is part of a name.
 # Shows one line per program, the output of what failed, every skip with its
 # reason, and closes with "N passed, N failed, N skipped", which counts test
 # cases.  Exit status 1 when anything failed.
@@ -175,9 +175,9 @@ run_fuzzers() { # PATTERN...
 }
 
 run_scenarios() { # PATTERN...
-	for script in tests/scenario/*.sh; do
+	for script in tests/scenario/*.sh tests/net.sh; do
 		[ -x "$script" ] || continue
-		name=scenario/$(basename "$script" .sh)
+		name=${script#tests/} name=${name%.sh}
 		wanted "$name" "$@" || continue
 		run_one "release $name" "$scenario_limit_s" "$script"
 	done

@@ -36,13 +36,14 @@ check  clang                 cmd:clang           libFuzzer and the static analys
 check  clang-tools           cmd:scan-build      drives the static analyser
 dpdk   libdpdk-dev           pc:libdpdk          the DPDK port, a module of its own
 dpdk   iproute2              cmd:ip              network namespaces of its tests
+test   ethtool               cmd:ethtool         veth pairs as tests want them
 check  libclang-rt-14-dev    file:/usr/lib/llvm-*/lib/clang/*/lib/linux/*rt.fuzzer-*  libFuzzer
 '
 
 case ${1-} in
 build) steps=" build " ;;
-test) steps=" build test " ;;
-check) steps=" build test check " ;;
+test) steps=" build test dpdk " ;;
+check) steps=" build test dpdk check " ;;
 dpdk) steps=" build dpdk " ;;
 *) echo "usage: tools/setup.sh build|test|check|dpdk" >&2; exit 2 ;;
 esac

@@ -1,10 +1,12 @@
 #!/bin/sh
 # lib.sh - what the scenarios share: where the programs are, the model, and how to skip aloud.
 #
-# Sourced by the scenarios beside it.  Each of them starts real processes on loopback, kills
-# only those, and exits 77 with a reason when something it needs cannot be had.
+# Sourced by the scenarios beside it, on loopback, and by tests/net.sh, in network namespaces.
+# Each of them starts real processes, kills only those, and exits 77 with a reason when something
+# it needs cannot be had.
 set -eu
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")"
+until [ -e tests/scenario/lib.sh ]; do cd ..; done
 
 skip() { # REASON
 	echo "# SKIP $*"

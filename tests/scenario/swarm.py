@@ -12,6 +12,7 @@ import os
 import re
 import select
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ BIN = os.environ["PETALS_BIN"]
 MODEL = os.environ.get("PETALS_MODEL", "")
 READY_S = 60
 _started = []
+_https = None
 # Throw-away certificates of swarms; nobody's own are touched.
 _home = tempfile.TemporaryDirectory()
 os.environ["PETALS_HOME"] = _home.name
@@ -43,13 +45,18 @@ def check_equal(got, wanted, what):
 
 
 class Process:
-    """One program.  Its standard error is kept for messages."""
+    """One program, in a network namespace if one is named.  Its standard error is kept for
+    messages."""
 
-    def __init__(self, program, *args, ready=True):
+    def __init__(self, program, *args, ready=True, inside=None):
         self.errors = tempfile.TemporaryFile()
         self.name = program
         self.process = subprocess.Popen(
-            [os.path.join(BIN, program), *map(str, args)],
+            [
+                *(["ip", "netns", "exec", inside] if inside else []),
+                os.path.join(BIN, program),
+                *map(str, args),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -57,7 +64,9 @@ class Process:
         )
         _started.append(self)
         self.pid = self.process.pid
-        self.ready = self._wait_ready() if ready else None
+        self.ready = None
+        if ready:
+            self.ready = self._wait_ready()
 
     def _wait_ready(self):
         line, end = b"", time.monotonic() + READY_S
@@ -89,9 +98,9 @@ class Process:
         return self.wait(within_s)
 
 
-def start(program, *args):
+def start(program, *args, inside=None):
     """A program that says in one JSON line when it is ready."""
-    return Process(program, "--json", *args)
+    return Process(program, "--json", *args, inside=inside)
 
 
 def refuse(program, *args, within_s=30):
@@ -126,7 +135,14 @@ class Swarm(Process):
     """petalsctl up: `servers` spans, each hosted `replicas` times."""
 
     def __init__(
-        self, servers=3, replicas=1, compute="auto", threads=1, model=None, server_flags=()
+        self,
+        servers=3,
+        replicas=1,
+        compute="auto",
+        threads=1,
+        model=None,
+        server_flags=(),
+        insecure=False,
     ):
         super().__init__(
             "petalsctl",
@@ -148,6 +164,7 @@ class Swarm(Process):
             0,
             "--listen",
             "127.0.0.1:0",
+            *(["--insecure"] if insecure else []),
             *(["--", *server_flags] if server_flags else []),
         )
         self.gateway = self.ready["gateway"]
@@ -216,8 +233,20 @@ def program_of(pid):
         return ""
 
 
+def credentials_for_https(folder):
+    """Who asks from now on, where an address is https://."""
+    global _https
+    _https = ssl.create_default_context(cafile=os.path.join(folder, "ca.pem"))
+    _https.load_cert_chain(os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem"))
+
+
 def connect(url, timeout_s=60):
     parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https":
+        connection = client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=timeout_s, context=_https
+        )
+        return connection, parts.path or "/"
     return client.HTTPConnection(parts.hostname, parts.port, timeout=timeout_s), parts.path or "/"
 
 
