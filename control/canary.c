@@ -29,10 +29,22 @@ static void on_finished(void *ctx, enum finish finish, const char *text, size_t 
 		 c->passed ? "" : reason ? reason : error_describe(code));
 }
 
+/* If not, why_not names the blocks that nobody has, as far as is known. */
+static bool is_covered(struct canary *c)
+{
+	char missing[256];
+
+	if (sessions_covered(c->sessions, missing, sizeof(missing)))
+		return true;
+	snprintf(c->why_not, sizeof(c->why_not), "no server has blocks %s", missing);
+	return false;
+}
+
 void canary_open(struct canary *c, struct generations *g, struct sessions *s, uint32_t token)
 {
 	*c = (struct canary){ .generations = g, .sessions = s, .token = token };
-	snprintf(c->why_not, sizeof(c->why_not), "no canary has gone through yet");
+	if (is_covered(c))
+		snprintf(c->why_not, sizeof(c->why_not), "no canary has gone through yet");
 }
 
 void canary_close(struct canary *c)
@@ -65,17 +77,16 @@ static void try(struct canary *c, uint64_t now_ns)
 
 bool canary_turn(struct canary *c, uint64_t now_ns)
 {
-	char missing[256], before[sizeof(c->why_not)];
+	char before[sizeof(c->why_not)];
 
 	memcpy(before, c->why_not, sizeof(before));
 	if (c->generation && c->finished) {
 		generation_close(c->generation);
 		c->generation = NULL;
 	}
-	if (!sessions_covered(c->sessions, missing, sizeof(missing))) {
+	if (!is_covered(c)) {
 		c->passed = false;
 		c->next_ns = 0;
-		snprintf(c->why_not, sizeof(c->why_not), "no server has blocks %s", missing);
 	} else if (!c->passed && !c->generation && now_ns >= c->next_ns) {
 		if (c->next_ns == 0)
 			snprintf(c->why_not, sizeof(c->why_not),
