@@ -59,7 +59,7 @@ static void floating_core(char out[CORES_TEXT_BYTES])
 
 static int build(struct command_line *c, const char *args, struct error *e)
 {
-	static char name[] = "petals";
+	static char name[] = "petals", no_telemetry[] = "--no-telemetry";
 	char *word, *rest;
 
 	c->text = mem_strdup(args ? args : "");
@@ -67,9 +67,9 @@ static int build(struct command_line *c, const char *args, struct error *e)
 		return error_errno(e, -ENOMEM, "cannot start DPDK");
 	c->words[c->count++] = name;
 	for (word = strtok_r(c->text, " \t", &rest); word; word = strtok_r(NULL, " \t", &rest)) {
-		if (c->count == WORDS_MAX - 3)
+		if (c->count == WORDS_MAX - 4)
 			return error_set(e, -EINVAL, "--dpdk-args has more than %d words",
-					 WORDS_MAX - 4);
+					 WORDS_MAX - 5);
 		c->words[c->count++] = word;
 	}
 	floating_core(c->cores);
@@ -79,6 +79,9 @@ static int build(struct command_line *c, const char *args, struct error *e)
 	snprintf(c->prefix, sizeof(c->prefix), "--file-prefix=petals-%d", (int)getpid());
 	if (!has_word(c, "--file-prefix") && !has_word(c, "--in-memory"))
 		c->words[c->count++] = c->prefix;
+	/* Our counters are on /metrics; its thread and socket would be nobody's. */
+	if (!has_word(c, "--telemetry"))
+		c->words[c->count++] = no_telemetry;
 	return 0;
 }
 
