@@ -261,7 +261,7 @@ static void deliver_message(struct lane *l)
 static void end_message(struct lane *l)
 {
 	l->head_bytes = 0;
-	if (!l->sealing && !wire_payload_intact(l->head, l->landed_crc)) {
+	if (lane_sums(l) && !wire_payload_intact(l->head, l->landed_crc)) {
 		lane_fault(l, WIRE_FAULT_PAYLOAD_CRC,
 			   "payload_crc: does not match the payload");
 		return;
@@ -301,7 +301,7 @@ uint8_t *inbound_payload_at(struct lane *l)
 void inbound_landed(struct lane *l, size_t bytes)
 {
 	assert(bytes <= inbound_payload_left(l));
-	if (!l->sealing)
+	if (lane_sums(l))
 		l->landed_crc = crc32c(l->landed_crc, inbound_payload_at(l), bytes);
 	l->landed_bytes += (uint32_t)bytes;
 	if (inbound_payload_left(l) == 0)

@@ -144,7 +144,7 @@ struct lane {
 	struct envelope *arriving;      /* NULL: a control payload */
 	uint8_t *into;
 	uint32_t landed_bytes;
-	uint32_t landed_crc;            /* of them, while they are in the cache; in the clear */
+	uint32_t landed_crc;            /* of them, while they are in the cache; see lane_sums() */
 	uint8_t control_in[WIRE_REASON_BYTES];
 
 	/* Outbound. */
@@ -291,6 +291,13 @@ static inline enum arena_size slot_of_credit(enum credit_size size)
 struct lane *lane_new(struct transport *t, const struct address *a);
 void lane_forget(struct lane *l);                 /* the engine never had it */
 bool lane_listens(const struct lane *l);          /* what arrives still matters */
+
+/* Whether its payloads travel with a checksum: a seal checks more than one does. */
+static inline bool lane_sums(const struct lane *l)
+{
+	return !l->sealing && !l->transport->ops->intact;
+}
+
 void lane_leave(struct lane *l, const char *reason);      /* goodbye, then the end */
 void lane_reject(struct lane *l, const char *reason);     /* what TLS still says, then the end */
 void lane_secured(struct lane *l, const struct principal *who);

@@ -102,8 +102,7 @@ struct envelope *outbound_next(struct lane *l)
 		return NULL;
 	if (e->control != CONTROLS)
 		fill_control(l, e);
-	/* A seal checks more than a checksum does. */
-	outbound_write_header(l->peer, e, l->sealing ? NULL : e->message.payload);
+	outbound_write_header(l->peer, e, lane_sums(l) ? e->message.payload : NULL);
 	return e;
 }
 

@@ -427,7 +427,8 @@ static void uring_close(struct engine *g)
 }
 
 const struct engine_ops engine_uring = {
-	.name = "uring", .open = uring_open, .close = uring_close, .listen = uring_listen,
+	.name = "uring", .intact = true,  /* in the clear it stays within one kernel */
+	.open = uring_open, .close = uring_close, .listen = uring_listen,
 	.connect = uring_connect, .send = uring_send, .finish = uring_finish,
 	.wait = uring_wait, .deliver = uring_deliver, .wake = uring_wake,
 	.watch = uring_watch,

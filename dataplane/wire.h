@@ -93,7 +93,7 @@ struct wire_header {
 	uint8_t encoding, hop;
 	uint8_t credit_small, credit_large;   /* slots handed back to the sender */
 	le32 deadline_us;           /* left for this request, 0: none */
-	le32 payload_crc;
+	le32 payload_crc;           /* 0 where something else vouches for the payload */
 	le32 queue_us, compute_us;  /* summed over the hops a step went through */
 };
 static_assert(sizeof(struct wire_header) == WIRE_HEADER_BYTES, "the wire format is frozen");

@@ -227,7 +227,7 @@ TEST(sim__delay_of_a_node)
 	test_free(w);
 }
 
-/* Goal: corruption is always found, never delivered. */
+/* Goal: corruption is always found, in headers and in payloads, never delivered. */
 TEST(sim__corruption_is_found)
 {
 	const struct sim_options o = { .seed = test_seed(), .delay_most_ns = 1000,
@@ -236,7 +236,7 @@ TEST(sim__corruption_is_found)
 	struct world_node *a, *b;
 	struct error e;
 	uint32_t peer;
-	int lost = 0, heard = 0;
+	int lost = 0, heard = 0, in_headers = 0, in_payloads = 0;
 
 	world_open(w, "sim", &o);
 	a = world_add(w, NULL);
@@ -252,11 +252,16 @@ TEST(sim__corruption_is_found)
 			CHECK(world_matches(b->received[m], (uint64_t)m));
 		heard += b->receipts;
 		lost += a->losses > 0;
+		for (int k = 0; k < b->losses; k++) {
+			in_headers += strstr(b->lost[k].reason, "header_crc") != NULL;
+			in_payloads += strstr(b->lost[k].reason, "payload_crc") != NULL;
+		}
 		world_put_all(b);
 		transport_disconnect(a->transport, peer, "next");
 		world_pass(w, 10 * NS_PER_S);
 	}
 	CHECK(lost > 0 && lost < 60);
+	CHECK(in_headers > 0 && in_payloads > 0);
 	CHECK(heard > 0);
 	world_close(w);
 	test_free(w);

@@ -183,8 +183,10 @@ static void memory_wake(struct engine *g)
 }
 
 static const struct engine_ops memory_ops = {
-	"memory", memory_open, memory_close, memory_listen, memory_connect, memory_send,
-	memory_finish, memory_wait, memory_deliver, memory_wake, NULL,
+	.name = "memory", .open = memory_open, .close = memory_close,
+	.listen = memory_listen, .connect = memory_connect, .send = memory_send,
+	.finish = memory_finish, .wait = memory_wait, .deliver = memory_deliver,
+	.wake = memory_wake,
 };
 
 static void on_up(void *ctx, const struct peer_info *info)
