@@ -33,6 +33,8 @@ struct bench_swarm_flags {
 	int64_t servers, threads, gateway_threads, tokens, prompt_tokens, clients;
 	bool json;
 };
+enum { BENCH_SWARM_OPTIONS = 9 };
+extern const struct option bench_swarm_options[BENCH_SWARM_OPTIONS];
 /* One swarm of --servers beside one server: rates, hop, memory, start, pause, busy loop. */
 int bench_swarm_measure(const struct bench_swarm_flags *f, json_t **out, struct error *e);
 

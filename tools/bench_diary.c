@@ -8,27 +8,6 @@
 
 enum { THREADS_TRIED = 2 };
 
-#define AT(field) offsetof(struct bench_swarm_flags, field)
-
-static const struct option options[] = {
-	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,
-	  .help = "Hugging Face directory or .gguf file" },
-	{ "compute", OPTION_TEXT, AT(compute), "auto", .metavar = "MODE",
-	  .help = "arithmetic: auto, f32, bf16, int8" },
-	{ "servers", OPTION_INTEGER, AT(servers), "3", 2, 32,
-	  .help = "servers to compare with one" },
-	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
-	  .help = "compute threads of each server, 0: one per core" },
-	{ "gateway-threads", OPTION_INTEGER, AT(gateway_threads), "0", 0, 1024,
-	  .help = "compute threads of the gateway, 0: one per core" },
-	{ "clients", OPTION_INTEGER, AT(clients), "16", 2, 1024, .help = "requests at once" },
-	{ "tokens", OPTION_INTEGER, AT(tokens), "64", 16, 1 << 20,
-	  .help = "tokens each of them generates" },
-	{ "prompt-tokens", OPTION_INTEGER, AT(prompt_tokens), "32", 1, 1 << 20,
-	  .help = "length of each prompt" },
-	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
-};
-
 static int compute_of(const char *name, int *out, struct error *e)
 {
 	static const char *const names[] = { "auto", "f32", "bf16", "int8" };
@@ -207,6 +186,6 @@ static int run(void *target, int operand_count, char **operands)
 
 const struct program bench_diary = {
 	.name = "diary", .summary = "measures everything once and prints Markdown, ratios first",
-	.options = options, .option_count = ARRAY_LENGTH(options),
+	.options = bench_swarm_options, .option_count = BENCH_SWARM_OPTIONS,
 	.target_bytes = sizeof(struct bench_swarm_flags), .run = run,
 };

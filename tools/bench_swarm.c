@@ -230,7 +230,7 @@ int bench_swarm_measure(const struct bench_swarm_flags *f, json_t **out, struct 
 
 #define AT(field) offsetof(struct bench_swarm_flags, field)
 
-static const struct option options[] = {
+const struct option bench_swarm_options[BENCH_SWARM_OPTIONS] = {
 	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,
 	  .help = "Hugging Face directory or .gguf file" },
 	{ "compute", OPTION_TEXT, AT(compute), "auto", .metavar = "MODE",
@@ -269,6 +269,6 @@ const struct program bench_swarm = {
 		"memory_beyond_mb: anonymous and shared memory (smaps_rollup, proportional) minus "
 		"weights minus KV pages in use.  Pages of the model file and of programs are clean "
 		"and not counted.",
-	.options = options, .option_count = ARRAY_LENGTH(options),
+	.options = bench_swarm_options, .option_count = BENCH_SWARM_OPTIONS,
 	.target_bytes = sizeof(struct bench_swarm_flags), .run = run,
 };

@@ -7,9 +7,10 @@
 #include <string.h>
 
 #include "compute/text/fields.h"
+#include "compute/text/parts.h"
 #include "dataplane/base/memory.h"
 
-enum { SEQUENCE_DEPTH_MAX = 8, STRIP_MAX = 1 << 20 };
+enum { STRIP_MAX = 1 << 20 };
 
 /* NULL when there are too many. */
 static struct decoder_step *add_step(struct decoder *d, enum decoder_kind kind, const char *path,
@@ -144,34 +145,13 @@ static const struct {
 	{ "Metaspace", read_metaspace },
 };
 
-static int read_node(struct decoder *d, const json_t *node, const char *path, int depth,
+static int take_part(void *into, const char *type, const json_t *node, const char *path,
 		     struct error *e)
 {
-	char below[FIELD_PATH_BYTES];
-	struct field_text type;
-	const json_t *list;
-	int rc;
-
-	if (!json_is_object(node))
-		return error_set(e, -EINVAL, "%s is %s, expected an object", path,
-				 field_kind(node));
-	rc = field_text(node, "type", path, &type, e);
-	if (rc < 0)
-		return rc;
 	for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++)
-		if (strcmp(kinds[i].type, type.data) == 0)
-			return kinds[i].read(d, node, path, e);
-	if (strcmp(type.data, "Sequence") != 0)
-		return error_set(e, -ENOTSUP, "%s.type \"%.40s\" is not supported", path,
-				 type.data);
-	rc = field_array(node, "decoders", path, &list, e);
-	if (rc == 0 && depth == SEQUENCE_DEPTH_MAX)
-		rc = error_set(e, -EINVAL, "%s nests sequences too deeply", path);
-	for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
-		snprintf(below, sizeof(below), "%s.decoders[%zu]", path, i);
-		rc = read_node(d, json_array_get(list, i), below, depth + 1, e);
-	}
-	return rc;
+		if (strcmp(kinds[i].type, type) == 0)
+			return kinds[i].read(into, node, path, e);
+	return part_refuse(type, path, e);
 }
 
 int decoder_read(struct decoder *d, const json_t *node, const char *path, struct error *e)
@@ -179,5 +159,5 @@ int decoder_read(struct decoder *d, const json_t *node, const char *path, struct
 	if (!node || json_is_null(node))
 		return 0;
 	d->joined = true;
-	return read_node(d, node, path, 0, e);
+	return parts_read(d, take_part, node, "decoders", path, e);
 }

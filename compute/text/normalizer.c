@@ -6,11 +6,10 @@
 #include <utf8proc.h>
 
 #include "compute/text/fields.h"
+#include "compute/text/parts.h"
 #include "compute/text/unicode_form.h"
 #include "compute/text/utf8.h"
 #include "dataplane/base/memory.h"
-
-enum { SEQUENCE_DEPTH_MAX = 8 };
 
 static const struct {
 	const char *type;
@@ -58,56 +57,26 @@ static int read_step(struct normalizer_step *step, const json_t *node, const cha
 	}
 }
 
-static int read_node(struct normalizer *n, const json_t *node, const char *path, int depth,
-		     struct error *e);
-
-static int read_sequence(struct normalizer *n, const json_t *node, const char *path, int depth,
-			 struct error *e)
-{
-	char below[FIELD_PATH_BYTES];
-	const json_t *list;
-	int rc = field_array(node, "normalizers", path, &list, e);
-
-	if (rc == 0 && depth == SEQUENCE_DEPTH_MAX)
-		rc = error_set(e, -EINVAL, "%s nests sequences too deeply", path);
-	for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
-		snprintf(below, sizeof(below), "%s.normalizers[%zu]", path, i);
-		rc = read_node(n, json_array_get(list, i), below, depth + 1, e);
-	}
-	return rc;
-}
-
-static int read_node(struct normalizer *n, const json_t *node, const char *path, int depth,
+static int take_part(void *into, const char *type, const json_t *node, const char *path,
 		     struct error *e)
 {
-	struct field_text type;
-	int rc;
+	struct normalizer *n = into;
 
-	if (!json_is_object(node))
-		return error_set(e, -EINVAL, "%s is %s, expected an object", path,
-				 field_kind(node));
-	rc = field_text(node, "type", path, &type, e);
-	if (rc < 0)
-		return rc;
-	if (strcmp(type.data, "Sequence") == 0)
-		return read_sequence(n, node, path, depth, e);
 	if (n->count == NORMALIZER_STEPS_MAX)
 		return error_set(e, -ENOTSUP, "%s: more than %d normalizers are not supported",
 				 path, NORMALIZER_STEPS_MAX);
 	for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++) {
-		if (strcmp(kinds[i].type, type.data) == 0) {
+		if (strcmp(kinds[i].type, type) == 0) {
 			n->steps[n->count].kind = kinds[i].kind;
 			return read_step(&n->steps[n->count++], node, path, e);
 		}
 	}
-	return error_set(e, -ENOTSUP, "%s.type \"%.40s\" is not supported", path, type.data);
+	return part_refuse(type, path, e);
 }
 
 int normalizer_read(struct normalizer *n, const json_t *node, const char *path, struct error *e)
 {
-	if (!node || json_is_null(node))
-		return 0;
-	return read_node(n, node, path, 0, e);
+	return parts_read(n, take_part, node, "normalizers", path, e);
 }
 
 int normalizer_add(struct normalizer *n, enum normalizer_kind kind, const char *find,

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "compute/text/fields.h"
-
-enum { SEQUENCE_DEPTH_MAX = 8 };
+#include "compute/text/parts.h"
 
 /* What one template adds; a sequence of templates wraps outwards. */
 struct wrapping {
@@ -99,39 +98,27 @@ static int read_template(struct postprocessor *p, const json_t *node, const char
 	return rc < 0 ? rc : wrap(p, &w, path, e);
 }
 
-static int read_node(struct postprocessor *p, const json_t *node, const char *path, int depth,
-		     const struct vocab *v, struct error *e)
-{
-	char below[FIELD_PATH_BYTES];
-	struct field_text type;
-	const json_t *list;
-	int rc;
+struct reading {
+	struct postprocessor *p;
+	const struct vocab *v;
+};
 
-	if (!json_is_object(node))
-		return error_set(e, -EINVAL, "%s is %s, expected an object", path,
-				 field_kind(node));
-	rc = field_text(node, "type", path, &type, e);
-	if (rc < 0 || strcmp(type.data, "ByteLevel") == 0)   /* that one moves offsets only */
-		return rc;
-	if (strcmp(type.data, "TemplateProcessing") == 0)
-		return read_template(p, node, path, v, e);
-	if (strcmp(type.data, "Sequence") != 0)
-		return error_set(e, -ENOTSUP, "%s.type \"%.40s\" is not supported", path,
-				 type.data);
-	rc = field_array(node, "processors", path, &list, e);
-	if (rc == 0 && depth == SEQUENCE_DEPTH_MAX)
-		rc = error_set(e, -EINVAL, "%s nests sequences too deeply", path);
-	for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
-		snprintf(below, sizeof(below), "%s.processors[%zu]", path, i);
-		rc = read_node(p, json_array_get(list, i), below, depth + 1, v, e);
-	}
-	return rc;
+static int take_part(void *into, const char *type, const json_t *node, const char *path,
+		     struct error *e)
+{
+	const struct reading *r = into;
+
+	if (strcmp(type, "ByteLevel") == 0)     /* that one moves offsets only */
+		return 0;
+	if (strcmp(type, "TemplateProcessing") == 0)
+		return read_template(r->p, node, path, r->v, e);
+	return part_refuse(type, path, e);
 }
 
 int postprocessor_read(struct postprocessor *p, const json_t *node, const char *path,
 		       const struct vocab *v, struct error *e)
 {
-	if (!node || json_is_null(node))
-		return 0;
-	return read_node(p, node, path, 0, v, e);
+	struct reading r = { .p = p, .v = v };
+
+	return parts_read(&r, take_part, node, "processors", path, e);
 }

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "compute/text/fields.h"
-
-enum { SEQUENCE_DEPTH_MAX = 8 };
+#include "compute/text/parts.h"
 
 static const char gpt2_words[] =
 	"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
@@ -159,59 +158,29 @@ static const struct {
 	{ "Metaspace", CUT_METASPACE, read_metaspace },
 };
 
-static int read_node(struct pretokenizer *p, const json_t *node, const char *path, int depth,
-		     struct error *e);
-
-static int read_sequence(struct pretokenizer *p, const json_t *node, const char *path, int depth,
-			 struct error *e)
-{
-	char below[FIELD_PATH_BYTES];
-	const json_t *list;
-	int rc = field_array(node, "pretokenizers", path, &list, e);
-
-	if (rc == 0 && depth == SEQUENCE_DEPTH_MAX)
-		rc = error_set(e, -EINVAL, "%s nests sequences too deeply", path);
-	for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
-		snprintf(below, sizeof(below), "%s.pretokenizers[%zu]", path, i);
-		rc = read_node(p, json_array_get(list, i), below, depth + 1, e);
-	}
-	return rc;
-}
-
-static int read_node(struct pretokenizer *p, const json_t *node, const char *path, int depth,
+static int take_part(void *into, const char *type, const json_t *node, const char *path,
 		     struct error *e)
 {
+	struct pretokenizer *p = into;
 	struct pretokenizer_step *step;
-	struct field_text type;
-	int rc;
 
-	if (!json_is_object(node))
-		return error_set(e, -EINVAL, "%s is %s, expected an object", path,
-				 field_kind(node));
-	rc = field_text(node, "type", path, &type, e);
-	if (rc < 0)
-		return rc;
-	if (strcmp(type.data, "Sequence") == 0)
-		return read_sequence(p, node, path, depth, e);
 	if (p->count == PRETOKENIZER_STEPS_MAX)
 		return error_set(e, -ENOTSUP, "%s: more than %d pre-tokenizers are not supported",
 				 path, PRETOKENIZER_STEPS_MAX);
 	for (size_t i = 0; i < ARRAY_LENGTH(kinds); i++) {
-		if (strcmp(kinds[i].type, type.data) != 0)
+		if (strcmp(kinds[i].type, type) != 0)
 			continue;
 		step = &p->steps[p->count++];
 		step->kind = kinds[i].kind;
 		return kinds[i].read(step, node, path, e);
 	}
-	return error_set(e, -ENOTSUP, "%s.type \"%.40s\" is not supported", path, type.data);
+	return part_refuse(type, path, e);
 }
 
 int pretokenizer_read(struct pretokenizer *p, const json_t *node, const char *path,
 		      struct error *e)
 {
-	if (!node || json_is_null(node))
-		return 0;
-	return read_node(p, node, path, 0, e);
+	return parts_read(p, take_part, node, "pretokenizers", path, e);
 }
 
 int pretokenizer_add_regex(struct pretokenizer *p, const char *regex, struct error *e)

@@ -20,29 +20,6 @@
 #include "tests/support/handshake.h"
 #include "tests/support/test_ca.h"
 
-#define NOW_S (1000 * 86400)
-
-/* A CA, a clock that stands at NOW_S, and a server. */
-struct world {
-	struct simulated_clock clock;
-	struct test_ca ca;
-	struct identity *server;
-};
-
-static void open_world(struct world *w)
-{
-	simulated_clock_init(&w->clock, NOW_S * NS_PER_S);
-	test_ca_open(&w->ca, "test-CA", test_seed());
-	w->server = test_identity(&w->ca, "server-1", PRINCIPAL_BIT(PRINCIPAL_SERVER),
-				  &w->clock.clock);
-}
-
-static void close_world(struct world *w)
-{
-	identity_close(w->server);
-	test_ca_close(&w->ca);
-}
-
 static char *make_folder(void)
 {
 	char *path = mem_strdup("/tmp/petals-identity-test-XXXXXX");
@@ -74,9 +51,9 @@ TEST(identity__folder_changes_are_noticed)
 	struct error e = { 0 };
 	struct identity *id;
 	uint64_t now_ns = 10 * NS_PER_S;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	first = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	second = test_ca_issue(&w.ca, "server-3", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	test_write_credentials(folder, &first);
@@ -107,13 +84,14 @@ TEST(identity__folder_changes_are_noticed)
 	identity_pem_release(&first);
 	identity_pem_release(&second);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* The key's certificate, made anew for another name: as a CA renews it. */
 static char *renewed(struct test_ca *ca, const char *key_pem, const char *name)
 {
-	struct certificate_spec spec = { .name = name, .roles = 1, .not_after_unix_s = 2 * NOW_S };
+	struct certificate_spec spec = { .name = name, .roles = 1,
+					 .not_after_unix_s = 2 * REGION_NOW_S };
 	struct error e = { 0 };
 	EVP_PKEY *key;
 	char *pem;
@@ -137,9 +115,9 @@ TEST(identity_install__takes_our_own)
 	struct error e = { 0 };
 	struct identity *id;
 	uint64_t generation;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	other = test_ca_issue(&w.ca, "server-3", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	test_write_credentials(folder, &pem);
@@ -164,7 +142,7 @@ TEST(identity_install__takes_our_own)
 	identity_pem_release(&pem);
 	identity_pem_release(&other);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a received revocation list is there after a restart, too. */
@@ -175,9 +153,9 @@ TEST(identity__revocations_are_kept)
 	struct handshake h;
 	struct error e = { 0 };
 	struct identity *id, *revoked;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	victim = test_ca_issue(&w.ca, "victim-1", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	CHECK_OK(identity_open_pem(&revoked, &victim, &w.clock.clock, &e), &e);
@@ -205,7 +183,7 @@ TEST(identity__revocations_are_kept)
 	identity_pem_release(&pem);
 	identity_pem_release(&victim);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a CA that is no longer trusted takes those it vouched for with it. */
@@ -218,9 +196,9 @@ TEST(identity__cas_may_be_dropped)
 	struct handshake h;
 	struct error e = { 0 };
 	struct identity *id, *other;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	test_ca_open(&second, "second-CA", test_seed() + 1);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	buffer_printf(&cas, "%s%s", w.ca.pem, second.pem);
@@ -248,7 +226,7 @@ TEST(identity__cas_may_be_dropped)
 	identity_pem_release(&pem);
 	test_ca_close(&second);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a key that others may read is refused, and the sentence says what to do. */
@@ -259,9 +237,9 @@ TEST(identity__open_key_files_are_refused)
 	struct identity_pem pem;
 	struct error e = { 0 };
 	struct identity *id;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	test_write_credentials(folder, &pem);
 	for (size_t i = 0; i < ARRAY_LENGTH(bad); i++) {
@@ -276,7 +254,7 @@ TEST(identity__open_key_files_are_refused)
 	identity_pem_release(&pem);
 	mem_free(key);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 #ifdef PETALS_FAULTS
@@ -289,10 +267,10 @@ TEST(identity__unwinds_every_failure)
 	struct error e = { 0 };
 	struct identity *id;
 	uint64_t live;
-	struct world w;
+	struct test_region w;
 	int nth, rc;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	cert = renewed(&w.ca, pem.key, "server-2b");
 	list = test_ca_revocations(&w.ca);
@@ -335,7 +313,7 @@ TEST(identity__unwinds_every_failure)
 	mem_free(list);
 	identity_pem_release(&pem);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }
 #endif
 
@@ -381,9 +359,9 @@ TEST(identity__reloads_beside_handshakes)
 	struct identity_pem pem;
 	struct handshake kept;
 	struct error e = { 0 };
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "server-2", PRINCIPAL_BIT(PRINCIPAL_SERVER));
 	for (int i = 0; i < RELOADS; i++)
 		r.lists[i] = test_ca_revocations(&w.ca);
@@ -406,5 +384,5 @@ TEST(identity__reloads_beside_handshakes)
 		mem_free(r.lists[i]);
 	identity_pem_release(&pem);
 	remove_folder(folder);
-	close_world(&w);
+	test_region_close(&w);
 }

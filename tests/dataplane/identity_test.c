@@ -16,30 +16,8 @@
 #include "tests/support/test_ca.h"
 
 #define DAY_S 86400
-#define NOW_S (1000 * DAY_S)
 
-/* A CA, a clock that stands at NOW_S, and a server. */
-struct world {
-	struct simulated_clock clock;
-	struct test_ca ca;
-	struct identity *server;
-};
-
-static void open_world(struct world *w)
-{
-	simulated_clock_init(&w->clock, NOW_S * NS_PER_S);
-	test_ca_open(&w->ca, "test-CA", test_seed());
-	w->server = test_identity(&w->ca, "server-1", PRINCIPAL_BIT(PRINCIPAL_SERVER),
-				  &w->clock.clock);
-}
-
-static void close_world(struct world *w)
-{
-	identity_close(w->server);
-	test_ca_close(&w->ca);
-}
-
-static struct identity *open_spec(struct world *w, struct certificate_spec spec)
+static struct identity *open_spec(struct test_region *w, struct certificate_spec spec)
 {
 	struct identity_pem pem = test_ca_issue_spec(&w->ca, spec);
 	struct error e = { 0 };
@@ -72,9 +50,9 @@ TEST(identity__two_of_one_ca_know_each_other)
 {
 	struct handshake h;
 	struct identity *gateway;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	gateway = test_identity(&w.ca, "gateway-1", PRINCIPAL_BIT(PRINCIPAL_GATEWAY) |
 				PRINCIPAL_BIT(PRINCIPAL_TENANT), &w.clock.clock);
 	handshake_open(&h, gateway, PRINCIPAL_BIT(PRINCIPAL_SERVER), w.server, 0);
@@ -92,7 +70,7 @@ TEST(identity__two_of_one_ca_know_each_other)
 	CHECK(identity_still_valid(w.server, &h.acceptor.principal, NULL));
 	handshake_close(&h);
 	identity_close(gateway);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: handshakes of one seed have one size, whatever random numbers TLS draws. */
@@ -102,9 +80,9 @@ TEST(identity__handshakes_have_one_size)
 
 	for (int i = 0; i < 8; i++) {
 		struct handshake h;
-		struct world w;
+		struct test_region w;
 
-		open_world(&w);
+		test_region_open(&w);
 		handshake_open(&h, w.server, 0, w.server, 0);
 		handshake_run(&h);
 		CHECK(!h.dialer.failed && !h.acceptor.failed);
@@ -115,12 +93,12 @@ TEST(identity__handshakes_have_one_size)
 		dialed = h.dialer.sent_bytes;
 		accepted = h.acceptor.sent_bytes;
 		handshake_close(&h);
-		close_world(&w);
+		test_region_close(&w);
 	}
 }
 
 /* One who dials the server and is refused. */
-static void check_refused(struct world *w, struct identity *dialer, uint32_t roles,
+static void check_refused(struct test_region *w, struct identity *dialer, uint32_t roles,
 			  enum identity_fault fault, const char *sentence, const char *told)
 {
 	const char *reason = identity_fault_name(fault);
@@ -153,13 +131,13 @@ TEST(identity__dates_are_refused_by_name)
 {
 	struct certificate_spec spec = {
 		.name = "old-1", .roles = PRINCIPAL_BIT(PRINCIPAL_SERVER), .not_before_unix_s = 0,
-		.not_after_unix_s = NOW_S - 3 * DAY_S - 60,
+		.not_after_unix_s = REGION_NOW_S - 3 * DAY_S - 60,
 	};
 	struct identity *expired, *early;
 	struct error e = { 0 };
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	expired = open_spec(&w, spec);
 	check_refused(&w, expired, 0, IDENTITY_FAULT_EXPIRED,
 		      "the certificate of old-1 expired 3 days ago",
@@ -168,8 +146,8 @@ TEST(identity__dates_are_refused_by_name)
 	CHECK_TEXT(e.text, "the certificate of old-1 expired 3 days ago");
 	identity_close(expired);
 	spec.name = "early-1";
-	spec.not_before_unix_s = NOW_S + 7200;
-	spec.not_after_unix_s = NOW_S + DAY_S;
+	spec.not_before_unix_s = REGION_NOW_S + 7200;
+	spec.not_after_unix_s = REGION_NOW_S + DAY_S;
 	early = open_spec(&w, spec);
 	check_refused(&w, early, 0, IDENTITY_FAULT_NOT_YET,
 		      "the certificate of early-1 is valid only in 2 hours: compare the clocks of "
@@ -180,7 +158,7 @@ TEST(identity__dates_are_refused_by_name)
 		   "host's clock");
 	identity_close(early);
 	CHECK_EQ(identity_check(w.server, &e), 0);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: another CA is foreign, also one that goes by the same name; each side says so. */
@@ -194,10 +172,10 @@ TEST(identity__foreign_ca_is_refused)
 		struct identity_pem both;
 		struct handshake h;
 		struct error e = { 0 };
-		struct world w;
+		struct test_region w;
 		char *cas;
 
-		open_world(&w);
+		test_region_open(&w);
 		test_ca_open(&other, names[i], test_seed() + 1);
 		stranger = test_identity(&other, "mallory", PRINCIPAL_ANY, &w.clock.clock);
 		/* The dialer looks first. */
@@ -227,7 +205,7 @@ TEST(identity__foreign_ca_is_refused)
 		identity_close(stranger);
 		identity_pem_release(&both);
 		test_ca_close(&other);
-		close_world(&w);
+		test_region_close(&w);
 	}
 }
 
@@ -236,9 +214,9 @@ TEST(identity__wrong_role_is_refused)
 {
 	struct identity *tenant;
 	struct handshake h;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	tenant = test_identity(&w.ca, "tenant-1", PRINCIPAL_BIT(PRINCIPAL_TENANT),
 			       &w.clock.clock);
 	check_refused(&w, tenant, PRINCIPAL_BIT(PRINCIPAL_SERVER), IDENTITY_FAULT_ROLE,
@@ -253,7 +231,7 @@ TEST(identity__wrong_role_is_refused)
 	CHECK_TEXT(h.dialer.error.text, "server-1 is server by its certificate, and not directory");
 	handshake_close(&h);
 	identity_close(tenant);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a revoked certificate is refused once the list is here, live connections are found,
@@ -268,9 +246,9 @@ TEST(identity__revoked_is_refused)
 	struct error e = { 0 };
 	char *empty, *list, *foreign;
 	uint64_t generation;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "gateway-1", PRINCIPAL_BIT(PRINCIPAL_GATEWAY));
 	CHECK_OK(identity_open_pem(&gateway, &pem, &w.clock.clock, &e), &e);
 	empty = test_ca_revocations(&w.ca);
@@ -313,7 +291,7 @@ TEST(identity__revoked_is_refused)
 	test_ca_close(&other);
 	identity_pem_release(&pem);
 	identity_close(gateway);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: whoever is live is found out when time passes, too. */
@@ -322,21 +300,21 @@ TEST(identity__live_certificates_expire)
 	struct identity *brief;
 	struct handshake h;
 	struct error e = { 0 };
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	brief = open_spec(&w, (struct certificate_spec){
 		.name = "brief-1", .roles = PRINCIPAL_BIT(PRINCIPAL_SERVER),
-		.not_after_unix_s = NOW_S + 60 });
+		.not_after_unix_s = REGION_NOW_S + 60 });
 	handshake_open(&h, brief, 0, w.server, 0);
 	handshake_run(&h);
 	CHECK(identity_still_valid(w.server, &h.acceptor.principal, &e));
-	simulated_clock_advance_to(&w.clock, (NOW_S + 62) * NS_PER_S);
+	simulated_clock_advance_to(&w.clock, (REGION_NOW_S + 62) * NS_PER_S);
 	CHECK(!identity_still_valid(w.server, &h.acceptor.principal, &e));
 	CHECK_TEXT(e.text, "the certificate of brief-1 expired 2 seconds ago");
 	handshake_close(&h);
 	identity_close(brief);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a stranger is let in on explicit wish alone, has no roles, and believes no other CA
@@ -348,9 +326,9 @@ TEST(identity__strangers_by_explicit_wish)
 	struct identity *stranger, *misled;
 	struct handshake h;
 	struct error e = { 0 };
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	test_ca_fingerprint(&w.ca, fingerprint);
 	CHECK_OK(identity_open_stranger(&stranger, fingerprint, &w.clock.clock, &e), &e);
 	check_refused(&w, stranger, 0, IDENTITY_FAULT_NONE, "it presented no certificate",
@@ -377,7 +355,7 @@ TEST(identity__strangers_by_explicit_wish)
 	CHECK_EQ(identity_export(misled, &(struct identity_pem){ 0 }, &e), -ENOENT);
 	identity_close(misled);
 	identity_close(stranger);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: what is no TLS at all, or ends in the middle, has a sentence. */
@@ -389,9 +367,9 @@ TEST(identity__other_protocols_are_told)
 		{ "PTLS, the frame of our own protocol, in plain bytes",
 		  "it does not speak TLS (was it started with --insecure?)" },
 	};
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
 		SSL *s = identity_session(w.server, false, 0);
 		struct error e = { 0 };
@@ -406,7 +384,7 @@ TEST(identity__other_protocols_are_told)
 		SSL_free(s);
 	}
 	CHECK_EQ(refused(w.server, "protocol"), ARRAY_LENGTH(cases));
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: a chain from another TLS stack is judged by the same rules. */
@@ -418,10 +396,10 @@ TEST(identity_verify__judges_as_a_handshake_does)
 	struct identity_der der = { NULL, 0 };
 	unsigned char *bytes = NULL;
 	struct principal p;
-	struct world w;
+	struct test_region w;
 	X509 *c;
 
-	open_world(&w);
+	test_region_open(&w);
 	pem = test_ca_issue(&w.ca, "tenant-1", PRINCIPAL_BIT(PRINCIPAL_TENANT));
 	CHECK_OK(certificate_from_pem(&c, pem.cert, &e), &e);
 	der.bytes = (size_t)i2d_X509(c, &bytes);
@@ -446,7 +424,7 @@ TEST(identity_verify__judges_as_a_handshake_does)
 	OPENSSL_free(bytes);
 	X509_free(c);
 	identity_pem_release(&pem);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: whoever holds a CA's own certificate, with roles written into it, is nobody either. */
@@ -461,9 +439,9 @@ TEST(identity__a_ca_with_roles_is_nobody)
 	struct handshake h;
 	struct test_ca proud;
 	struct error e = { 0 };
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	test_ca_open(&proud, "proud-CA", test_seed());
 	X509_free(proud.certificate);
 	mem_free(proud.pem);
@@ -484,16 +462,16 @@ TEST(identity__a_ca_with_roles_is_nobody)
 	identity_close(ordinary);
 	identity_pem_release(&pem);
 	test_ca_close(&proud);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* Goal: who speaks TLS without naming our protocol is nobody we talk to. */
 TEST(identity__wants_the_protocol_named)
 {
 	struct handshake h;
-	struct world w;
+	struct test_region w;
 
-	open_world(&w);
+	test_region_open(&w);
 	handshake_open(&h, w.server, 0, w.server, 0);
 	SSL_set_alpn_protos(h.dialer.session, NULL, 0);
 	handshake_run(&h);
@@ -507,7 +485,7 @@ TEST(identity__wants_the_protocol_named)
 	CHECK_EQ(h.acceptor.fault, IDENTITY_FAULT_PROTOCOL);
 	CHECK_TEXT(h.dialer.error.text, "the other side refuses us: it does not speak petals/1");
 	handshake_close(&h);
-	close_world(&w);
+	test_region_close(&w);
 }
 
 /* A CA's certificate, its own or ours, is no program's. */
@@ -516,14 +494,14 @@ TEST(identity__a_ca_is_nobody)
 	struct identity_pem pem = { 0 };
 	struct error e = { 0 };
 	struct identity *id;
-	struct world w;
+	struct test_region w;
 	char *key;
 
-	open_world(&w);
+	test_region_open(&w);
 	CHECK_OK(certificate_key_to_pem(&key, w.ca.key, &e), &e);
 	pem = (struct identity_pem){ w.ca.pem, w.ca.pem, key, NULL };
 	CHECK_EQ(identity_open_pem(&id, &pem, &w.clock.clock, &e), -EBADMSG);
 	CHECK_TEXT(e.text, "cert.pem: the certificate of test-CA gives it no role");
 	mem_free(key);
-	close_world(&w);
+	test_region_close(&w);
 }

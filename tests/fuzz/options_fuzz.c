@@ -9,6 +9,7 @@
 
 #include "dataplane/base/memory.h"
 #include "dataplane/base/options.h"
+#include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity);
@@ -51,13 +52,7 @@ static const char *const seeds[] = {
 
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 {
-	size_t bytes;
-
-	if (index >= ARRAY_LENGTH(seeds))
-		return 0;
-	bytes = MIN(strlen(seeds[index]), capacity);
-	memcpy(out, seeds[index], bytes);
-	return bytes;
+	return text_seed(seeds, ARRAY_LENGTH(seeds), index, out, capacity);
 }
 
 /* Parses bytes as a config file; what it dumps, or NULL when refused. */

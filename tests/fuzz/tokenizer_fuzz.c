@@ -5,6 +5,7 @@
 
 #include "compute/text/tokenizer.h"
 #include "compute/text/utf8.h"
+#include "tests/fuzz/seeds.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity);
@@ -93,11 +94,5 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 size_t fuzz_seed(unsigned index, uint8_t *out, size_t capacity)
 {
-	size_t bytes;
-
-	if (index >= ARRAY_LENGTH(seeds))
-		return 0;
-	bytes = MIN(strlen(seeds[index]), capacity);
-	memcpy(out, seeds[index], bytes);
-	return bytes;
+	return text_seed(seeds, ARRAY_LENGTH(seeds), index, out, capacity);
 }

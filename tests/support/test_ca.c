@@ -128,3 +128,17 @@ void test_write_credentials(const char *folder, const struct identity_pem *pem)
 	write_file(folder, "cert.pem", pem->cert, 0644);
 	write_file(folder, "crl.pem", pem->crl, 0644);
 }
+
+void test_region_open(struct test_region *r)
+{
+	simulated_clock_init(&r->clock, REGION_NOW_S * NS_PER_S);
+	test_ca_open(&r->ca, "test-CA", test_seed());
+	r->server = test_identity(&r->ca, "server-1", PRINCIPAL_BIT(PRINCIPAL_SERVER),
+				  &r->clock.clock);
+}
+
+void test_region_close(struct test_region *r)
+{
+	identity_close(r->server);
+	test_ca_close(&r->ca);
+}

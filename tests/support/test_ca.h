@@ -42,4 +42,16 @@ char *test_ca_revocations(struct test_ca *ca);          /* PEM; mem_free() */
 /* Writes a credentials folder; its files are of this mode, the key 0600. */
 void test_write_credentials(const char *folder, const struct identity_pem *pem);
 
+#define REGION_NOW_S (1000 * 86400)
+
+/* A CA, a clock that stands at REGION_NOW_S, and a server. */
+struct test_region {
+	struct simulated_clock clock;
+	struct test_ca ca;
+	struct identity *server;
+};
+
+void test_region_open(struct test_region *r);
+void test_region_close(struct test_region *r);
+
 #endif

@@ -1,7 +1,11 @@
 /* text.c - owns what the tests of tokenizers and chat templates share. */
 #include "tests/support/text.h"
 
+#include <string.h>
+
 #include "compute/text/chat_template.h"
+#include "compute/text/pretokenizer.h"
+#include "compute/text/regex.h"
 #include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tests/test.h"
@@ -133,6 +137,56 @@ void check_renderings(const char *path)
 	json_array_foreach(json_object_get(file, "cases"), i, one)
 		check_rendering(json_object_get(file, "template"), one);
 	json_decref(file);
+}
+
+const char *cuts_of(const char *json, const char *text)
+{
+	static char result[512];
+	json_t *node = json_loads(json, JSON_DECODE_ANY, NULL);
+	struct pieces pieces = { 0 }, spare = { 0 };
+	struct pretokenizer p = { 0 };
+	struct regex_scratch *s;
+	struct error e = { 0 };
+	size_t n = 0;
+
+	CHECK(node);
+	CHECK_OK(pretokenizer_read(&p, node, "pre_tokenizer", &e), &e);
+	CHECK_OK(regex_scratch_open(&s, &e), &e);
+	pieces_start(&pieces, text, strlen(text), true);
+	CHECK_OK(pretokenizer_run(&p, s, &pieces, &spare, &e), &e);
+	result[0] = '\0';
+	for (size_t i = 0; i < pieces.count; i++)
+		n += (size_t)snprintf(result + n, sizeof(result) - n, "%s%.*s", i ? "|" : "",
+				      (int)(pieces.list[i].end - pieces.list[i].start),
+				      pieces.text.data + pieces.list[i].start);
+	pieces_close(&pieces);
+	pieces_close(&spare);
+	regex_scratch_close(s);
+	pretokenizer_close(&p);
+	json_decref(node);
+	return result;
+}
+
+const char *matches(const char *pattern, const char *text)
+{
+	static char out[512];
+	struct regex_scratch *s;
+	struct regex_match m;
+	struct regex *r;
+	struct error e = { 0 };
+	size_t from = 0, n = 0;
+
+	CHECK_OK(regex_open(&r, pattern, strlen(pattern), &e), &e);
+	CHECK_OK(regex_scratch_open(&s, &e), &e);
+	out[0] = '\0';
+	while (from <= strlen(text) && regex_find(r, s, text, strlen(text), from, &m, &e) > 0) {
+		n += (size_t)snprintf(out + n, sizeof(out) - n, "[%.*s]", (int)(m.end - m.start),
+				      text + m.start);
+		from = m.end > m.start ? m.end : m.end + 1;
+	}
+	regex_scratch_close(s);
+	regex_close(r);
+	return out;
 }
 
 json_t *json_data(const char *name)

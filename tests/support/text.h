@@ -1,7 +1,7 @@
 /* text.h - helpers of the tests in tests/compute/text: vectors, renderings.
  *
  * Threads    One test at a time.
- * Ownership  rendered() lends its text until its next call.
+ * Ownership  rendered(), cuts_of() and matches() lend their text until their next call.
  * Units      None.
  * Errors     Fail the test.
  */
@@ -25,6 +25,11 @@ void check_decoded(const struct tokenizer *t, const json_t *ids, bool skip_speci
 const char *rendered(const char *template, const char *variables);
 /* Every case of a templates file (tests/golden/README.md). */
 void check_renderings(const char *path);
+
+/* The pieces that a pre-tokenizer (JSON text) cuts text into, joined by '|'. */
+const char *cuts_of(const char *json, const char *text);
+/* All matches of pattern in text, each in brackets. */
+const char *matches(const char *pattern, const char *text);
 
 /* tests/data/NAME parsed; fails the test when it is not there. */
 json_t *json_data(const char *name);

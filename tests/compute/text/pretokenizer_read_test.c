@@ -1,36 +1,8 @@
 /* pretokenizer_read_test.c - tests of compute/text/pretokenizer_read.c. */
 #include "compute/text/pretokenizer.h"
 
+#include "tests/support/text.h"
 #include "tests/test.h"
-
-/* The pieces of text, joined by '|'. */
-static const char *cut(const char *json, const char *text)
-{
-	static char result[512];
-	json_t *node = json_loads(json, JSON_DECODE_ANY, NULL);
-	struct pieces pieces = { 0 }, spare = { 0 };
-	struct pretokenizer p = { 0 };
-	struct regex_scratch *s;
-	struct error e = { 0 };
-	size_t n = 0;
-
-	CHECK(node);
-	CHECK_OK(pretokenizer_read(&p, node, "pre_tokenizer", &e), &e);
-	CHECK_OK(regex_scratch_open(&s, &e), &e);
-	pieces_start(&pieces, text, strlen(text), true);
-	CHECK_OK(pretokenizer_run(&p, s, &pieces, &spare, &e), &e);
-	result[0] = '\0';
-	for (size_t i = 0; i < pieces.count; i++)
-		n += (size_t)snprintf(result + n, sizeof(result) - n, "%s%.*s", i ? "|" : "",
-				      (int)(pieces.list[i].end - pieces.list[i].start),
-				      pieces.text.data + pieces.list[i].start);
-	pieces_close(&pieces);
-	pieces_close(&spare);
-	regex_scratch_close(s);
-	pretokenizer_close(&p);
-	json_decref(node);
-	return result;
-}
 
 #define SPLIT(behavior, more) \
 	"{\"type\":\"Split\",\"pattern\":{\"String\":\"-\"},\"behavior\":\"" behavior "\"" more "}"
@@ -38,12 +10,12 @@ static const char *cut(const char *json, const char *text)
 /* Goal: Metaspace in its old and new spelling; "first" is the input's start. */
 TEST(metaspace_read__spellings)
 {
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\"}", "a b"), "_a|_b");
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"str_rep\":\"_\","
+	CHECK_TEXT(cuts_of("{\"type\":\"Metaspace\",\"replacement\":\"_\"}", "a b"), "_a|_b");
+	CHECK_TEXT(cuts_of("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"str_rep\":\"_\","
 		       "\"add_prefix_space\":false}", "a b"), "a|_b");
-	CHECK_TEXT(cut("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"split\":false}", "a b"),
+	CHECK_TEXT(cuts_of("{\"type\":\"Metaspace\",\"replacement\":\"_\",\"split\":false}", "a b"),
 		   "_a_b");
-	CHECK_TEXT(cut("{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("Isolated", "")
+	CHECK_TEXT(cuts_of("{\"type\":\"Sequence\",\"pretokenizers\":[" SPLIT("Isolated", "")
 		       ",{\"type\":\"Metaspace\",\"replacement\":\"_\",\"prepend_scheme\":"
 		       "\"first\"}]}", "a-b"), "_a|-|b");
 }

@@ -3,30 +3,8 @@
 
 #include <errno.h>
 
+#include "tests/support/text.h"
 #include "tests/test.h"
-
-/* All matches of pattern in text, each in brackets. */
-static const char *matches(const char *pattern, const char *text)
-{
-	static char out[512];
-	struct regex_scratch *s;
-	struct regex_match m;
-	struct regex *r;
-	struct error e = { 0 };
-	size_t from = 0, n = 0;
-
-	CHECK_OK(regex_open(&r, pattern, strlen(pattern), &e), &e);
-	CHECK_OK(regex_scratch_open(&s, &e), &e);
-	out[0] = '\0';
-	while (from <= strlen(text) && regex_find(r, s, text, strlen(text), from, &m, &e) > 0) {
-		n += (size_t)snprintf(out + n, sizeof(out) - n, "[%.*s]", (int)(m.end - m.start),
-				      text + m.start);
-		from = m.end > m.start ? m.end : m.end + 1;
-	}
-	regex_scratch_close(s);
-	regex_close(r);
-	return out;
-}
 
 /* Goal: classes mean what Oniguruma means by them. */
 TEST(regex_translate__classes)
