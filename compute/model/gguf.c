@@ -1,5 +1,5 @@
-/* gguf.c - opens a GGUF file and answers questions about what gguf_parse.c
- * found sound.  Nothing here checks lengths again.
+/* gguf.c - answers questions about a file that gguf_parse.c found sound.  Nothing
+ * here checks lengths again.
  */
 #include "compute/model/gguf_format.h"
 
@@ -7,49 +7,21 @@
 
 #include "dataplane/base/memory.h"
 
-static int open_view(struct gguf **out, const char *path, const uint8_t *data, size_t bytes,
-		     struct error *e)
-{
-	struct gguf *g = mem_calloc(1, sizeof(*g));
-	int rc;
-
-	*out = NULL;
-	if (!g)
-		return error_errno(e, -ENOMEM, "cannot open %s", path);
-	g->path = mem_strdup(path);
-	if (!g->path) {
-		rc = error_errno(e, -ENOMEM, "cannot open %s", path);
-		goto err;
-	}
-	g->data = data;
-	g->bytes = bytes;
-	if (!data) {
-		rc = file_map(&g->map, path, e);
-		if (rc < 0)
-			goto err;
-		g->data = g->map.data;
-		g->bytes = g->map.bytes;
-	}
-	rc = gguf_parse(g, e);
-	if (rc < 0)
-		goto err;
-	*out = g;
-	return 0;
-
-err:
-	gguf_close(g);
-	return rc;
-}
-
-int gguf_open(struct gguf **out, const char *path, struct error *e)
-{
-	return open_view(out, path, NULL, 0, e);
-}
-
-int gguf_open_bytes(struct gguf **out, const uint8_t *data, size_t bytes, struct error *e)
-{
-	return open_view(out, "GGUF bytes", data ? data : (const uint8_t *)"", bytes, e);
-}
+const struct gguf_type_row gguf_types[GGUF_TYPE_COUNT] = {
+	[GGUF_U8]     = { "u8", 1 },
+	[GGUF_I8]     = { "i8", 1 },
+	[GGUF_U16]    = { "u16", 2 },
+	[GGUF_I16]    = { "i16", 2 },
+	[GGUF_U32]    = { "u32", 4 },
+	[GGUF_I32]    = { "i32", 4 },
+	[GGUF_F32]    = { "f32", 4 },
+	[GGUF_BOOL]   = { "bool", 1 },
+	[GGUF_STRING] = { "string", 0 },
+	[GGUF_ARRAY]  = { "array", 0 },
+	[GGUF_U64]    = { "u64", 8 },
+	[GGUF_I64]    = { "i64", 8 },
+	[GGUF_F64]    = { "f64", 8 },
+};
 
 void gguf_close(struct gguf *g)
 {

@@ -2,7 +2,7 @@
  * two halves of its reader: gguf_parse.c checks a file, gguf.c answers.
  *
  * Threads    Constant tables; a struct gguf is written while it is opened only.
- * Ownership  gguf_parse() fills what gguf_close() frees, also after a failure.
+ * Ownership  gguf_open() fills what gguf_close() frees, also after a failure.
  * Units      _bytes.
  * Errors     As gguf.h says.
  */
@@ -53,8 +53,6 @@ struct gguf {
 	char *name_block;         /* the tensors' names, each with a NUL behind it */
 };
 
-/* Checks all of g->data and fills the rest of g. */
-int gguf_parse(struct gguf *g, struct error *e);
 /* NULL when absent. */
 const struct gguf_value *gguf_value(const struct gguf *g, const char *key);
 

@@ -1,4 +1,4 @@
-/* gguf_parse.c - walks a GGUF file once and believes nothing in it.
+/* gguf_parse.c - opens a GGUF file: walks it once and believes nothing in it.
  *
  *	"GGUF" | u32 version | u64 tensors | u64 keys
  *	keys x    { string key, u32 type, value }
@@ -26,22 +26,6 @@ enum {
 	KEY_BYTES_LEAST = 8 + 4 + 1,
 	TENSOR_BYTES_LEAST = 8 + 4 + 8 + 4 + 8,
 	SUBJECT_BYTES = 120,
-};
-
-const struct gguf_type_row gguf_types[GGUF_TYPE_COUNT] = {
-	[GGUF_U8]     = { "u8", 1 },
-	[GGUF_I8]     = { "i8", 1 },
-	[GGUF_U16]    = { "u16", 2 },
-	[GGUF_I16]    = { "i16", 2 },
-	[GGUF_U32]    = { "u32", 4 },
-	[GGUF_I32]    = { "i32", 4 },
-	[GGUF_F32]    = { "f32", 4 },
-	[GGUF_BOOL]   = { "bool", 1 },
-	[GGUF_STRING] = { "string", 0 },
-	[GGUF_ARRAY]  = { "array", 0 },
-	[GGUF_U64]    = { "u64", 8 },
-	[GGUF_I64]    = { "i64", 8 },
-	[GGUF_F64]    = { "f64", 8 },
 };
 
 /* Tensor types by their number in the file; DTYPE_COUNT: known, not read. */
@@ -443,7 +427,8 @@ static int check_count(struct cursor *c, const char *what, uint64_t count, uint6
 	return 0;
 }
 
-int gguf_parse(struct gguf *g, struct error *e)
+/* Checks all of g->data and fills the rest of g, which gguf_close() frees in any case. */
+static int parse(struct gguf *g, struct error *e)
 {
 	struct cursor c = { .g = g, .subject = "the header", .e = e };
 	uint64_t tensors, keys;
@@ -475,4 +460,48 @@ int gguf_parse(struct gguf *g, struct error *e)
 	if (rc == 0)
 		rc = parse_tensors(&c, tensors);
 	return rc;
+}
+
+static int open_view(struct gguf **out, const char *path, const uint8_t *data, size_t bytes,
+		     struct error *e)
+{
+	struct gguf *g = mem_calloc(1, sizeof(*g));
+	int rc;
+
+	*out = NULL;
+	if (!g)
+		return error_errno(e, -ENOMEM, "cannot open %s", path);
+	g->path = mem_strdup(path);
+	if (!g->path) {
+		rc = error_errno(e, -ENOMEM, "cannot open %s", path);
+		goto err;
+	}
+	g->data = data;
+	g->bytes = bytes;
+	if (!data) {
+		rc = file_map(&g->map, path, e);
+		if (rc < 0)
+			goto err;
+		g->data = g->map.data;
+		g->bytes = g->map.bytes;
+	}
+	rc = parse(g, e);
+	if (rc < 0)
+		goto err;
+	*out = g;
+	return 0;
+
+err:
+	gguf_close(g);
+	return rc;
+}
+
+int gguf_open(struct gguf **out, const char *path, struct error *e)
+{
+	return open_view(out, path, NULL, 0, e);
+}
+
+int gguf_open_bytes(struct gguf **out, const uint8_t *data, size_t bytes, struct error *e)
+{
+	return open_view(out, "GGUF bytes", data ? data : (const uint8_t *)"", bytes, e);
 }

@@ -13,7 +13,7 @@
 #ifndef PETALS_COMPUTE_TEXT_BPE_H
 #define PETALS_COMPUTE_TEXT_BPE_H
 
-#include "compute/text/tokenizer.h"
+#include "compute/text/token_list.h"
 #include "compute/text/vocab.h"
 
 struct bpe;

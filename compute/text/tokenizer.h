@@ -18,17 +18,11 @@
 #define PETALS_COMPUTE_TEXT_TOKENIZER_H
 
 #include "compute/model/gguf.h"
+#include "compute/text/token_list.h"
 #include "dataplane/base/buffer.h"
 #include "dataplane/base/error.h"
 
 struct tokenizer;
-
-struct token_list {
-	uint32_t *ids;           /* mem_free() by token_list_close() */
-	size_t count, capacity;
-};
-void token_list_close(struct token_list *l);
-int token_list_push(struct token_list *l, uint32_t id);       /* -ENOMEM */
 
 /* dir/tokenizer.json (+ tokenizer_config.json for bos/eos and chat template). */
 int tokenizer_open_hf(struct tokenizer **out, const char *dir, struct error *e);
