@@ -11,7 +11,7 @@ enum {
 
 static const double packets_at_start = 16;
 static const double packets_least = 0.1;
-static const double delay_least = 8;    /* packets that delay alone leaves */
+static const double delay_least = 8;    /* packets that delay alone leaves, and allows */
 static const double cut_most = 0.5;     /* of the window, at once */
 static const double cut_slope = 0.8;    /* per part of the delay above target */
 static const double loss_cut = 0.7;     /* what a loss leaves */
@@ -119,7 +119,7 @@ void flow_window_acked(struct flow_window *w, uint32_t packets, uint64_t delay_n
 		end_round(w, goal, now_ns);
 	if (marked > 0)
 		cut(w, 1 - marked / 2, now_ns);
-	else if ((double)delay_ns > goal)
+	else if ((double)delay_ns > goal && w->packets >= delay_least)
 		return;
 	else if (w->slow_start)
 		set(w, w->packets + packets);

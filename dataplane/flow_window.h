@@ -8,9 +8,9 @@
  *
  * On shared hosts a delay may be long, too, because a loop did not run, which no
  * smaller window mends.  So a round is judged by the least of its delays (a queue is
- * in them all), and delay alone does not make a window smaller than a few packets;
- * loss, marks and timeouts do.  A window below one
- * packet is a pause between packets.
+ * in them all), and delay alone neither makes a window smaller than a few packets nor
+ * keeps it there; loss, marks and timeouts do.  A window below one packet is a pause
+ * between packets.
  *
  * Threads    A window belongs to its flow's thread.
  * Ownership  Plain storage.

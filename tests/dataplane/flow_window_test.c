@@ -58,6 +58,27 @@ TEST(flow_window__delay_cuts)
 	CHECK_NEAR(w.packets, 8, 0.01);
 }
 
+/* Goal: what losses left grows again up to a few packets though every delay is long, as on a
+ * host whose cores are taken; beyond them delay has its say.
+ */
+TEST(flow_window__delay_does_not_starve)
+{
+	struct flow_window w;
+	uint64_t now_ns = NS_PER_S;
+
+	flow_window_start(&w, TARGET_NS, 1000);
+	measured(&w, 100, RTT_NS, now_ns);
+	for (int i = 0; i < 50; i++) {
+		now_ns += 20 * NS_PER_MS;
+		flow_window_rtt(&w, 10 * NS_PER_MS, 10 * NS_PER_MS, now_ns);
+		flow_window_lost(&w, now_ns);
+	}
+	CHECK(w.packets < 1);
+	for (int i = 0; i < 60; i++)
+		measured(&w, 1, 10 * NS_PER_MS, now_ns += 2 * NS_PER_MS);
+	CHECK(w.packets >= 8 && w.packets < 9);
+}
+
 /* Goal: marks of switches cut by their share. */
 TEST(flow_window__marks_cut)
 {
