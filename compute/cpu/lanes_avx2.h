@@ -19,7 +19,7 @@ typedef struct { __m256 a, b; } lanes;          /* lanes 0..7, 8..15 */
 typedef struct { __m256i a, b; } lanes_i;
 
 /* 6 rows of 16 outputs fill 12 of the 16 registers. */
-enum { TILE_SUB_ROWS = 6, TILE_VECTORS = 1 };
+enum { TILE_SUB_ROWS = 6, TILE_BF16_ROWS = 4, TILE_VECTORS = 1 };
 
 #define LANES_OF(fn, x, y) ((lanes){ fn((x).a, (y).a), fn((x).b, (y).b) })
 
@@ -259,32 +259,55 @@ LANES_FN int32_t l_store_i8(int8_t *p, lanes x, lanes y)
 	return _mm_cvtsi128_si32(s);
 }
 
-/* VPMADDUBSW saturates at 16 bits: 4-bit weights stay far below, 8-bit ones go in
- * with their sign moved to x, at most 2 x 128 x 127.
+/* GCC puts off the additions of a chain until its end, and spills all products till then. */
+LANES_FN __m256i add_now(__m256i sum)
+{
+	__asm__("" : "+x"(sum));
+	return sum;
+}
+/* VPMADDUBSW saturates at 16 bits: 8-bit weights go in with their sign moved to x, at most
+ * 2 x 128 x 127.  4-bit ones stay so far below that the pairs of a whole group add up in 16
+ * bits, and are widened once.
  */
+static_assert(GROUP / 2 * 15 * 127 <= INT16_MAX, "pairs of 4-bit weights add up in 16 bits");
+
 LANES_FN lanes_i li_start_q8(int32_t minus_8_sums)
 {
 	(void)minus_8_sums;
 	return li_set(0);
 }
-LANES_FN __m256i dot_q4(__m256i acc, __m256i w, __m256i x)
+LANES_FN __m256i add_pairs(__m256i sum, __m256i pairs)
 {
-	__m256i pairs = _mm256_maddubs_epi16(w, x);
-
-	return _mm256_add_epi32(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+	pairs = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+	return add_now(_mm256_add_epi32(sum, pairs));
 }
 LANES_FN __m256i dot_q8(__m256i acc, __m256i w, __m256i x)
 {
 	w = _mm256_xor_si256(w, _mm256_set1_epi8(INT8_MIN));
-	return dot_q4(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+	return add_pairs(acc, _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)));
+}
+LANES_FN lanes_i li_dot_q8(lanes_i acc, lanes_i w, lanes_i x)
+{
+	return (lanes_i){ dot_q8(acc.a, w.a, x.a), dot_q8(acc.b, w.b, x.b) };
+}
+LANES_FN lanes_i li_begin_q4(int32_t start)
+{
+	(void)start;
+	return li_set(0);
+}
+LANES_FN __m256i dot_q4(__m256i acc, __m256i w, __m256i x)
+{
+	return add_now(_mm256_add_epi16(acc, _mm256_maddubs_epi16(w, x)));
 }
 LANES_FN lanes_i li_dot_q4(lanes_i acc, lanes_i w, lanes_i x)
 {
 	return (lanes_i){ dot_q4(acc.a, w.a, x.a), dot_q4(acc.b, w.b, x.b) };
 }
-LANES_FN lanes_i li_dot_q8(lanes_i acc, lanes_i w, lanes_i x)
+LANES_FN lanes_i li_end_q4(lanes_i acc, int32_t start)
 {
-	return (lanes_i){ dot_q8(acc.a, w.a, x.a), dot_q8(acc.b, w.b, x.b) };
+	lanes_i from = li_set(start);
+
+	return (lanes_i){ add_pairs(from.a, acc.a), add_pairs(from.b, acc.b) };
 }
 
 #endif

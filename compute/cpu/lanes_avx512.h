@@ -18,7 +18,7 @@
 typedef __m512 lanes;
 typedef __m512i lanes_i;
 
-enum { TILE_SUB_ROWS = TILE_ROWS, TILE_VECTORS = 2 };
+enum { TILE_SUB_ROWS = TILE_ROWS, TILE_BF16_ROWS = TILE_ROWS, TILE_VECTORS = 2 };
 
 LANES_FN __mmask16 lanes_mask(uint32_t n) { return (__mmask16)((1u << n) - 1); }
 
@@ -156,9 +156,15 @@ LANES_FN lanes_i li_start_q8(int32_t minus_8_sums)
 {
 	return _mm512_slli_epi32(li_set(minus_8_sums), 4);
 }
+LANES_FN lanes_i li_begin_q4(int32_t start) { return li_set(start); }
 LANES_FN lanes_i li_dot_q4(lanes_i acc, lanes_i w, lanes_i x)
 {
 	return _mm512_dpbusd_epi32(acc, w, x);
+}
+LANES_FN lanes_i li_end_q4(lanes_i acc, int32_t start)
+{
+	(void)start;
+	return acc;
 }
 LANES_FN lanes_i li_dot_q8(lanes_i acc, lanes_i w, lanes_i x)
 {

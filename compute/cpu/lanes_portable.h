@@ -22,7 +22,7 @@ typedef struct { float f[LANES]; } lanes;
 typedef struct { uint32_t i[LANES]; } lanes_i;  /* two's complement */
 
 /* A tile is computed so many rows and vectors of 16 outputs at a time. */
-enum { TILE_SUB_ROWS = 1, TILE_VECTORS = 1 };
+enum { TILE_SUB_ROWS = 1, TILE_BF16_ROWS = 1, TILE_VECTORS = 1 };
 
 #define EACH_LANE(expression)                   \
 	do {                                    \
@@ -271,14 +271,22 @@ LANES_FN int32_t l_store_i8(int8_t *p, lanes a, lanes b)
 
 /* Dot products of four bytes: w unsigned with an offset of 8 or 128, x signed.  The
  * offset's share comes in through the start, -8 x sum or, for 8 bits, li_start_q8() of
- * it; or li_dot_q8() takes it off and that is 0.  PANEL_Q4_1 has no offset.
+ * it; or li_dot_q8() takes it off and that is 0.  PANEL_Q4_1 has no offset.  What a path
+ * keeps between li_begin_q4() and li_end_q4() is its own; both get the same start, and at
+ * most a group lies between them.
  */
 LANES_FN lanes_i li_start_q8(int32_t minus_8_sums) { return li_set(16 * minus_8_sums); }
+LANES_FN lanes_i li_begin_q4(int32_t start) { return li_set(start); }
 LANES_FN lanes_i li_dot_q4(lanes_i acc, lanes_i w, lanes_i x)
 {
 	for (int n = 0; n < LANES; n++)
 		for (int j = 0; j < 32; j += 8)
 			acc.i[n] += (w.i[n] >> j & 0xff) * (uint32_t)(int8_t)(x.i[n] >> j);
+	return acc;
+}
+LANES_FN lanes_i li_end_q4(lanes_i acc, int32_t start)
+{
+	(void)start;
 	return acc;
 }
 LANES_FN lanes_i li_dot_q8(lanes_i acc, lanes_i w, lanes_i x) { return li_dot_q4(acc, w, x); }

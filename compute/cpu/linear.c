@@ -1,8 +1,8 @@
 /* linear.c - cuts matrix products into tasks and tiles, the same for every path.
  *
  * A task is a block of row tiles by a run of neighbouring panels.  Few rows (one tile,
- * decode): the run is long, so that memory is read in sequence, and the runs
- * are equal up to a panel.  Many rows: BLOCK_TILES row tiles pass over a panel
+ * decode): the run is long, so that memory is read in sequence and fetched well ahead, and
+ * the runs are equal up to a panel.  Many rows: BLOCK_TILES row tiles pass over a panel
  * while it is in the cache, in blocks of k if it is large, which changes nothing:
  * sums go to memory and come back as they are.  A format that is not the operand's own is
  * widened EXPAND_STEPS steps at a time, for all the tiles of the block, or in registers when
@@ -20,6 +20,8 @@ enum {
 	K_BLOCK_BYTES = 4096,           /* of one operand row */
 	EXPAND_STEPS = 128,             /* of the operand: stay in the nearest cache; a multiple of
 					 * every panel step */
+	AHEAD_BYTES = 4096,             /* fetched ahead of weights that are passed over once: as
+					 * much as memory has on its way to one core */
 };
 
 struct job {
@@ -68,13 +70,22 @@ static expand_fn *expand_of(const struct job *j, const struct matrix *m)
 struct pass {
 	tile_fn *const *tiles;          /* by rows - 1 */
 	const uint8_t *w;
-	size_t step_bytes, ahead_bytes;
+	size_t step_bytes;
+	size_t panel_bytes;             /* to the next panel; 0: w is in the cache */
 	uint32_t step, end;             /* of the operand */
 };
 
-/* For every tile of the block: sums is [row of block][PANEL].  The last of several passes
- * fetches what lies ahead.
+/* How far ahead of itself pass t over a panel fetches: the last of several passes brings the
+ * next panel.
  */
+static size_t ahead_of(const struct pass *s, const struct piece *p, uint32_t t)
+{
+	if (p->end_tile - p->first_tile == 1)
+		return MIN(s->panel_bytes, AHEAD_BYTES);
+	return t + 1 == p->end_tile ? s->panel_bytes : 0;
+}
+
+/* For every tile of the block: sums is [row of block][PANEL]. */
 static void run_tiles(const struct job *j, const struct pass *s, const struct piece *p,
 		      float *sums)
 {
@@ -85,7 +96,6 @@ static void run_tiles(const struct job *j, const struct pass *s, const struct pi
 		uint32_t first = row_tile_first(j->rows, t);
 		uint32_t rows = row_tile_first(j->rows, t + 1) - first;
 		uint64_t at = (uint64_t)first * steps + (uint64_t)s->step * rows;
-		bool last = t > p->first_tile && t + 1 == p->end_tile;
 		struct tile tile = {
 			.w = { s->w, s->w + s->step_bytes / 2 },
 			.w_bytes = s->step_bytes,
@@ -94,7 +104,7 @@ static void run_tiles(const struct job *j, const struct pass *s, const struct pi
 			.sums_stride = PANEL,
 			.steps = s->end - s->step,
 			.first = s->step == 0,
-			.ahead_bytes = last ? s->ahead_bytes : 0,
+			.ahead_bytes = ahead_of(s, p, t),
 		};
 
 		s->tiles[rows - 1](&tile);
@@ -118,6 +128,7 @@ static void run_widened(const struct job *j, const struct matrix *m, struct pass
 	s->tiles = j->kernels->tile[m->operand == OPERAND_F32 ? PANEL_F32 : PANEL_BF16];
 	s->w = wide;
 	s->step_bytes = WIDE_STEP_BYTES;
+	s->panel_bytes = 0;
 	run_tiles(j, s, p, sums);
 }
 
@@ -130,12 +141,13 @@ static void run_panel(const struct job *j, const struct matrix *m, const struct 
 	struct pass s = {
 		.w = panel_of(m, p->first_panel + i) + panel_head_bytes(m->format) +
 		     (size_t)(step * columns / each) * panel_step_bytes(m->format),
-		.step_bytes = panel_step_bytes(m->format), .step = step, .end = end,
+		.step_bytes = panel_step_bytes(m->format),
+		.panel_bytes = panel_bytes(m->format, j->columns),
+		.step = step, .end = end,
 	};
 
 	if (!expand_of(j, m)) {
 		s.tiles = j->kernels->tile[m->format];
-		s.ahead_bytes = panel_bytes(m->format, j->columns);
 		run_tiles(j, &s, p, sums);
 		return;
 	}

@@ -2,8 +2,9 @@
  *
  * Included once by each path file after its lanes_*.h.  A tile has 1 to TILE_ROWS
  * rows and 32 outputs; the loops are written for a constant number of rows and
- * unrolled, so that all sums of a part stay in registers.  A part is what fits there:
- * TILE_SUB_ROWS rows by TILE_VECTORS vectors of 16 outputs.
+ * unrolled, so that all sums of a part stay in registers.  A part is what fits there: at most
+ * TILE_SUB_ROWS rows (TILE_BF16_ROWS, as both need their halves apart) by TILE_VECTORS vectors
+ * of 16 outputs.  A tile's rows go in the fewest parts, as evenly as can be.
  *
  * Threads    Pure functions.
  * Ownership  None.
@@ -111,13 +112,17 @@ LANES_FN void group_part(enum panel_format f, const uint8_t *w, const uint8_t *x
 	const float *da = (const float *)x + row0, *das = da + tile_rows;
 	const int32_t *sum = (const int32_t *)das + tile_rows;  /* x -8 */
 	const int8_t *q = (const int8_t *)x + 12 * tile_rows + 4 * row0;
+	const bool nibbles = !has_bytes(f);
 	lanes_i dots[TILE_SUB_ROWS][TILE_VECTORS];
 
 	UNROLLED for (uint32_t r = 0; r < rows; r++)
 		UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++)
-			dots[r][v] = has_bytes(f) ? li_start_q8(sum[r]) :
-				     f == PANEL_Q4_0 ? li_set(sum[r]) : li_set(0);
+			dots[r][v] = nibbles ? li_begin_q4(f == PANEL_Q4_0 ? sum[r] : 0) :
+					       li_start_q8(sum[r]);
 	group_dots(dots, f, w + group_weights_at(f) + v0 * 64, rows, q, tile_rows);
+	UNROLLED for (uint32_t r = 0; r < rows; r++)
+		UNROLLED for (uint32_t v = 0; nibbles && v < TILE_VECTORS; v++)
+			dots[r][v] = li_end_q4(dots[r][v], f == PANEL_Q4_0 ? sum[r] : 0);
 	UNROLLED for (uint32_t v = 0; v < TILE_VECTORS; v++) {
 		lanes d = f == PANEL_I8 ? l_set(1) : l_load_f16(w + (v0 + v) * 2 * LANES);
 		lanes m = f == PANEL_Q4_1 ? l_load_f16(w + 2 * PANEL + (v0 + v) * 2 * LANES) : d;
@@ -134,9 +139,25 @@ LANES_FN void group_part(enum panel_format f, const uint8_t *w, const uint8_t *x
 	}
 }
 
+/* Rows of the larger parts, and all rows in those. */
+LANES_FN uint32_t part_rows(const uint32_t rows, const uint32_t most)
+{
+	const uint32_t parts = (rows + most - 1) / most;
+
+	return (rows + parts - 1) / parts;
+}
+
+LANES_FN uint32_t large_rows(const uint32_t rows, const uint32_t most)
+{
+	const uint32_t parts = (rows + most - 1) / most, large = part_rows(rows, most);
+
+	return rows - (parts * large - rows) * (large - 1);
+}
+
 LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint32_t rows)
 {
-	const uint32_t left = rows % TILE_SUB_ROWS, whole = rows - left;
+	const uint32_t large = part_rows(rows, TILE_SUB_ROWS);
+	const uint32_t end = large_rows(rows, TILE_SUB_ROWS);
 	const uint8_t *w = t->w[0], *x = t->x;
 
 	if (t->first)
@@ -147,11 +168,10 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 		for (uint32_t i = 0; t->ahead_bytes && i < group_bytes(f); i += 64)
 			__builtin_prefetch(w + t->ahead_bytes + i, 0, 2);
 		for (uint32_t v = 0; v < 2; v += TILE_VECTORS) {
-			for (uint32_t r = 0; r < whole; r += TILE_SUB_ROWS)
-				group_part(f, w, x, rows, r, TILE_SUB_ROWS, v, t->sums,
-					   t->sums_stride);
-			if (left)
-				group_part(f, w, x, rows, whole, left, v, t->sums,
+			for (uint32_t r = 0; r < end; r += large)
+				group_part(f, w, x, rows, r, large, v, t->sums, t->sums_stride);
+			for (uint32_t r = end; r < rows; r += large - 1)
+				group_part(f, w, x, rows, r, large - 1, v, t->sums,
 					   t->sums_stride);
 		}
 		w += group_bytes(f);
@@ -160,28 +180,27 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 }
 
 /* Few rows take both vectors at once: their sums would wait for each other else. */
-#define FLOAT_TILE(name, part, rows, x_row, x_step)                                     \
+#define FLOAT_TILE(name, part, rows, most, x_row, x_step)                               \
 	static void name(const struct tile *t)                                          \
 	{                                                                               \
-		const uint32_t left = (rows) % TILE_SUB_ROWS, whole = (rows) - left;    \
-		const uint32_t vectors = 2 * (rows) <= TILE_SUB_ROWS * TILE_VECTORS ?   \
-						 2 : TILE_VECTORS;                      \
+		const uint32_t large = part_rows(rows, most), end = large_rows(rows, most); \
+		const uint32_t vectors = 2 * (rows) <= (most) * TILE_VECTORS ? 2 : TILE_VECTORS; \
 											\
 		for (uint32_t v = 0; v < 2; v += vectors) {                             \
-			for (uint32_t r = 0; r < whole; r += TILE_SUB_ROWS)             \
-				part(t, r, TILE_SUB_ROWS, v, vectors, x_row, x_step);   \
-			if (left)                                                       \
-				part(t, whole, left, v, vectors, x_row, x_step);        \
+			for (uint32_t r = 0; r < end; r += large)                       \
+				part(t, r, large, v, vectors, x_row, x_step);           \
+			for (uint32_t r = end; r < (rows); r += large - 1)              \
+				part(t, r, large - 1, v, vectors, x_row, x_step);       \
 		}                                                                       \
 	}
 
 #define ALL_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
 #define TILES_OF(R)                                                                     \
-	FLOAT_TILE(tile_f32_##R, part_f32, R, 1, R)                                     \
-	FLOAT_TILE(tile_bf16_##R, part_bf16, R, 1, R)                                   \
-	FLOAT_TILE(values_f32_##R, part_f32, R, STEP_KEYS, 1)                           \
-	FLOAT_TILE(values_bf16_##R, part_bf16, R, STEP_KEYS / 2, 1)                     \
+	FLOAT_TILE(tile_f32_##R, part_f32, R, TILE_SUB_ROWS, 1, R)                      \
+	FLOAT_TILE(tile_bf16_##R, part_bf16, R, TILE_BF16_ROWS, 1, R)                   \
+	FLOAT_TILE(values_f32_##R, part_f32, R, TILE_SUB_ROWS, STEP_KEYS, 1)            \
+	FLOAT_TILE(values_bf16_##R, part_bf16, R, TILE_BF16_ROWS, STEP_KEYS / 2, 1)     \
 	static void tile_q8_##R(const struct tile *t) { tile_groups(t, PANEL_Q8, R); }  \
 	static void tile_i8_##R(const struct tile *t) { tile_groups(t, PANEL_I8, R); }  \
 	static void tile_q4_0_##R(const struct tile *t) { tile_groups(t, PANEL_Q4_0, R); } \

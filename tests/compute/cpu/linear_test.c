@@ -160,6 +160,58 @@ TEST(linear__paths_agree_to_the_bit)
 	team_close(teams[0]);
 }
 
+/* Makes every stored integer of a quantised weight the largest or the smallest. */
+static void to_extremes(struct fixture *f, const struct case_row *c, bool largest)
+{
+	const struct dtype_row *d = &dtypes[c->dtype];
+	uint32_t scales = c->dtype == DTYPE_Q4_1 ? 4 : 2;
+	uint8_t *raw = (uint8_t *)f->weight.data;
+	uint64_t groups = (uint64_t)f->matrix.rows * f->matrix.columns / GROUP;
+
+	for (uint64_t g = 0; g < groups; g++)
+		memset(raw + g * d->group_bytes + scales,
+		       c->dtype == DTYPE_Q8_0 ? (largest ? 127 : -128) : (largest ? 0xff : 0),
+		       d->group_bytes - scales);
+	matrix_pack(c->format, &f->weight, 0, (f->matrix.rows + PANEL - 1) / PANEL,
+		    (void *)f->matrix.panels);
+}
+
+/* Goal: the largest products there are, all of one sign, add up without saturating. */
+TEST(linear__paths_agree_at_the_extremes)
+{
+	struct team *t;
+	struct random r;
+
+	random_seed(&r, test_seed() + 8);
+	kernels_thread_init();
+	CHECK_EQ(team_open(&t, 1), 0);
+	for (size_t i = 0; i < 4 * ARRAY_LENGTH(cases); i++) {
+		const struct case_row *c = &cases[i / 4];
+		uint32_t rows = 7, n = 40, columns = 3 * GROUP;
+		struct fixture f;
+		float *want;
+
+		if (c->dtype != DTYPE_Q8_0 && c->dtype != DTYPE_Q4_0 && c->dtype != DTYPE_Q4_1)
+			continue;
+		fixture_open(&f, &r, c, rows, n, columns);
+		to_extremes(&f, c, i & 1);
+		for (uint32_t k = 0; k < rows * columns; k++)
+			f.x[k] = i & 2 ? 3.0f : -3.0f;
+		want = run(kernels_path(PATH_PORTABLE), t, &f, 0, rows);
+		for (int p = PATH_AVX2; p < PATHS; p++) {
+			const struct kernels *k = kernels_path((enum cpu_path)p);
+			float *got = k ? run(k, t, &f, 0, rows) : NULL;
+
+			if (got)
+				CHECK_BYTES(got, want, (size_t)rows * n * sizeof(float));
+			mem_free(got);
+		}
+		mem_free(want);
+		fixture_close(&f);
+	}
+	team_close(t);
+}
+
 /* Goal: denormal numbers and results are zero on every path, as AVX512-BF16 has it. */
 TEST(linear__paths_flush_denormals_alike)
 {
