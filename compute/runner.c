@@ -1,6 +1,6 @@
 /* runner.c - the thread beside the core, or its stand-in in simulations.
  *
- * The thread sleeps on `signals`, a futex that every submission advances; the
+ * The thread sleeps on `signals`, a futex that every flush advances; the
  * system call is made only when it says that it sleeps.  Because at most
  * jobs_max jobs are between submit and collect, neither ring can overflow.
  */
@@ -25,6 +25,8 @@ struct runner {
 	bool finished;                  /* likewise: nothing more is taken */
 
 	/* with a thread */
+	void **held;                    /* the core's: submitted, not flushed */
+	uint32_t held_count, held_before;       /* now, and at the last flush that waited */
 	pthread_t thread;
 	_Atomic uint32_t signals;
 	atomic_bool sleeping, stopping;
@@ -117,15 +119,17 @@ int runner_open(struct runner **out, const struct runner_options *o)
 	rc = ring_open(&r->computed, o->jobs_max);
 	if (rc < 0)
 		goto err_out;
-	if (o->threaded) {
+	r->held = mem_calloc(o->jobs_max, sizeof(*r->held));
+	rc = r->held ? 0 : -ENOMEM;
+	if (rc == 0 && o->threaded)
 		rc = -pthread_create(&r->thread, NULL, thread_main, r);
-		if (rc < 0)
-			goto err_computed;
-	}
+	if (rc < 0)
+		goto err_held;
 	*out = r;
 	return 0;
 
-err_computed:
+err_held:
+	mem_free(r->held);
 	ring_close(r->computed);
 err_out:
 	ring_close(r->out);
@@ -156,12 +160,23 @@ static void finish_inline(struct runner *r)
 	r->busy = false;
 }
 
+static void flush(struct runner *r)
+{
+	for (uint32_t i = 0; i < r->held_count; i++) {
+		bool pushed = ring_push(r->in, r->held[i]);
+
+		assert(pushed);
+	}
+	r->held_count = r->held_before = 0;
+}
+
 void runner_finish(struct runner *r)
 {
 	if (r->finished)
 		return;
 	r->finished = true;
 	if (r->options.threaded) {
+		flush(r);
 		atomic_store(&r->stopping, true);
 		signal_thread(r);
 		pthread_join(r->thread, NULL);
@@ -175,6 +190,7 @@ void runner_close(struct runner *r)
 	if (!r)
 		return;
 	runner_finish(r);
+	mem_free(r->held);
 	ring_close(r->computed);
 	ring_close(r->out);
 	ring_close(r->in);
@@ -183,12 +199,26 @@ void runner_close(struct runner *r)
 
 bool runner_submit(struct runner *r, void *job)
 {
-	if (r->finished || r->in_flight == r->options.jobs_max || !ring_push(r->in, job))
+	if (r->finished || r->in_flight == r->options.jobs_max)
+		return false;
+	if (r->options.threaded)
+		r->held[r->held_count++] = job;
+	else if (!ring_push(r->in, job))
 		return false;
 	r->in_flight++;
-	if (r->options.threaded)
-		signal_thread(r);
 	return true;
+}
+
+void runner_flush(struct runner *r, uint32_t most)
+{
+	if (r->held_count == 0)
+		return;
+	if (r->held_count != r->held_before && r->in_flight < most) {
+		r->held_before = r->held_count;
+		return;
+	}
+	flush(r);
+	signal_thread(r);
 }
 
 /* Starts the turn that is due, lets a computed one come out. */
@@ -227,7 +257,7 @@ void *runner_collect(struct runner *r)
 uint64_t runner_deadline(const struct runner *r)
 {
 	if (r->options.threaded)
-		return UINT64_MAX;
+		return r->held_count ? 0 : UINT64_MAX;
 	if (ring_length(r->out) > 0)
 		return clock_ns(r->options.clock);
 	if (r->busy)

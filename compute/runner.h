@@ -1,7 +1,9 @@
 /* runner.h - a thread that computes, beside the core that talks.
  *
  * Jobs go in through one ring and come out through another; whatever batches
- * them is behind a table.  Without a thread (simulations) the same jobs run
+ * them is behind a table.  Jobs that arrive together should run together, so the thread
+ * sees none of them before runner_flush(): else the first would run alone, and those behind it
+ * would follow it at a distance for ever.  Without a thread (simulations) the same jobs run
  * in runner_collect(), and come out after a virtual cost.
  *
  * Threads    One core submits and collects; table functions run in the runner's thread
@@ -43,9 +45,16 @@ int runner_open(struct runner **out, const struct runner_options *o);
 void runner_finish(struct runner *r);
 void runner_close(struct runner *r);        /* finishes, too; NULL is fine */
 bool runner_submit(struct runner *r, void *job);
+/* To be called once in each turn of the core.  Lets the thread see what was submitted, as soon
+ * as a turn has added nothing to it or `most` jobs are in flight, which is all there can be;
+ * until then runner_deadline() asks for another turn at once.
+ */
+void runner_flush(struct runner *r, uint32_t most);
 /* The next finished job, NULL when none. */
 void *runner_collect(struct runner *r);
-/* Without a thread: when the next turn or completion is due, else UINT64_MAX. */
+/* With a thread: at once while something is to be flushed.  Without one: when the next turn or
+ * completion is due.  Else UINT64_MAX.
+ */
 uint64_t runner_deadline(const struct runner *r);
 
 #endif

@@ -370,6 +370,7 @@ static int poll(void *ctx, uint64_t now_ns)
 
 	for (; (job = runner_collect(t->runner)); count++)
 		job_done(job->owner);
+	runner_flush(t->runner, t->count);
 	return count;
 }
 

@@ -199,6 +199,7 @@ static int hops_poll(void *ctx, uint64_t now_ns)
 	struct hops *h = ctx;
 	int work = hop_collect(h);
 
+	runner_flush(h->runner, map_length(h->by_session));
 	if (work && h->waiting)
 		hop_try_waiting(h);
 	hop_expire_waiting(h, now_ns);

@@ -2,6 +2,7 @@
 #include "compute/runner.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -77,6 +78,7 @@ TEST(runner__thread_returns_every_job)
 			if (submitted % 1000 < 20)
 				break;                  /* let the thread run dry sometimes */
 		}
+		runner_flush(r, submitted % 2 ? 0 : IN_FLIGHT);
 		while ((j = runner_collect(r))) {
 			CHECK_EQ(j->number, collected);
 			CHECK_EQ(j->computed, collected * 3);
@@ -86,6 +88,37 @@ TEST(runner__thread_returns_every_job)
 	CHECK(refused);
 	CHECK(atomic_load(&w.wakes) > 0);
 	runner_close(r);
+}
+
+/* Goal: what comes in several turns of the core runs together; the thread sees nothing before a
+ * turn that brought nothing more, or before all are there that can be.
+ */
+TEST(runner_flush__keeps_together_what_comes_together)
+{
+	struct job jobs[PER_TURN] = { { 1, 0 }, { 2, 0 }, { 3, 0 } };
+
+	for (uint32_t most = PER_TURN; most <= PER_TURN + 1; most++) {
+		struct worker w = { .first = 0 };
+		struct runner *r;
+		struct runner_options o = { .name = "runner-test", .table = &table, .ctx = &w,
+					    .jobs_max = IN_FLIGHT, .threaded = true };
+
+		CHECK_EQ(runner_open(&r, &o), 0);
+		runner_flush(r, most);
+		for (int i = 0; i < PER_TURN; i++) {
+			CHECK(runner_submit(r, &jobs[i]));
+			CHECK_EQ(runner_deadline(r), 0);
+			runner_flush(r, most);
+		}
+		CHECK_EQ(runner_deadline(r), most == PER_TURN ? UINT64_MAX : 0);
+		runner_flush(r, most);
+		CHECK_EQ(runner_deadline(r), UINT64_MAX);
+		for (int i = 0; i < PER_TURN; i++)
+			while (!runner_collect(r))
+				sched_yield();
+		runner_close(r);
+		CHECK_EQ(w.turns, 1);
+	}
 }
 
 /* Goal: closing finishes what was submitted. */
