@@ -16,6 +16,9 @@ struct attend {
 	const struct kernels *kernels;
 	const struct attention_args *args;
 	uint32_t kv_head, group;
+	uint32_t first_head, end_head;          /* kv heads of this call */
+	bool fetch;                             /* a single row: see key_place() */
+	uint32_t next_head, next_base;          /* the step after this one; end_head: none */
 	uint32_t first_vector, vectors;         /* this tile's; vector = row x group + i */
 
 	/* Scratch, by vector of the tile. */
@@ -215,6 +218,30 @@ static uint8_t *page_of(const struct attend *t, uint32_t position)
 	return t->args->pages[position / t->args->layout->page_tokens];
 }
 
+/* A single row reads each byte but once, in pieces too short for the hardware to run ahead,
+ * and more than a core has room to wait for.  So products with K fetch V of the same keys,
+ * line by line, and products with V fetch K of the step after: a page holds as much of
+ * one as of the other.  NULL: nothing is to be fetched.
+ */
+static const uint8_t *value_place(const struct attend *t, uint32_t position)
+{
+	const struct kv_layout *l = t->args->layout;
+
+	return !t->fetch ? NULL : value_row(l, page_of(t, position), t->kv_head,
+					    position % l->page_tokens);
+}
+
+static const uint8_t *key_place(const struct attend *t, uint32_t key)
+{
+	const struct kv_layout *l = t->args->layout;
+	uint32_t position = t->next_base + key, slot = position % l->page_tokens;
+
+	if (!t->fetch || t->next_head == t->end_head || position > t->args->position)
+		return NULL;
+	return key_tile(l, page_of(t, position), t->next_head, slot) +
+	       slot % LANES * l->k_dims * element_bytes(l);
+}
+
 static void products_with_keys(struct attend *t, uint32_t base, struct span_of_keys any)
 {
 	const struct kv_layout *l = t->args->layout;
@@ -231,6 +258,7 @@ static void products_with_keys(struct attend *t, uint32_t base, struct span_of_k
 					 (base + two) % l->page_tokens),
 			},
 			.w_bytes = LANES * 4,
+			.ahead = { value_place(t, base + one), value_place(t, base + two) },
 			.x = t->q,
 			.sums = t->dots + at,
 			.sums_stride = STEP_KEYS,
@@ -274,11 +302,14 @@ static void add_values(struct attend *t, uint32_t r, uint32_t end, const uint8_t
 {
 	const struct kv_layout *l = t->args->layout;
 	tile_fn *const *tiles = l->f32 ? t->kernels->values_f32 : t->kernels->values_bf16;
+	const uint8_t *ahead = key_place(t, key);
 
 	for (uint32_t d = 0; d < l->v_dims; d += PANEL) {
 		struct tile tile = {
 			.w = { w + d * 4, w + (d + LANES) * 4 },
 			.w_bytes = (size_t)l->v_dims * 4,
+			.ahead = { ahead ? ahead + d * 4 : NULL,
+				   ahead ? ahead + (d + LANES) * 4 : NULL },
 			.x = t->weights + ((size_t)r * STEP_KEYS + key) * element_bytes(l),
 			.sums = t->out + (size_t)r * l->v_dims + d,
 			.sums_stride = l->v_dims,
@@ -356,50 +387,50 @@ static void values_step(struct attend *t, uint32_t base)
 		products_with_values(t, base, r, row_end(t, r), all.end, t->keys[r].end);
 }
 
-/* Asks for `bytes` at p. */
-static void fetch(const uint8_t *p, uint64_t bytes)
-{
-	for (uint64_t i = 0; i < bytes; i += 64)
-		__builtin_prefetch(p + i, 0, 2);
-}
-
-/* Asks for K (or V) of the step at base.  A single row reads each byte but once, in
- * pieces too short for the hardware to run ahead.
+/* Fetches K of keys [key, STEP_KEYS) of the next step, at once: nothing is there to do it
+ * meanwhile.
  */
-static void fetch_step(const struct attend *t, uint32_t base, uint32_t last, bool values)
+static void fetch_keys(const struct attend *t, uint32_t key)
 {
 	const struct kv_layout *l = t->args->layout;
-	uint32_t end = MIN(base + STEP_KEYS, last + 1), dims = values ? l->v_dims : l->k_dims;
+	const uint8_t *p;
 
-	if (t->args->rows > 1)
-		return;
-	for (uint32_t at = base, keys; at < end; at += keys) {
-		uint32_t slot = at % l->page_tokens;
-		const uint8_t *p = values ? value_row(l, page_of(t, at), t->kv_head, slot) :
-					    key_tile(l, page_of(t, at), t->kv_head, slot);
+	for (; key < STEP_KEYS && (p = key_place(t, key)); key++)
+		for (uint32_t i = 0; i < l->k_dims * element_bytes(l); i += 64)
+			__builtin_prefetch(p + i, 0, 2);
+}
 
-		keys = MIN(end - at, l->page_tokens - slot);
-		fetch(p, (uint64_t)keys * dims * element_bytes(l));
-	}
+/* What is attended to after the step at base. */
+static void set_next(struct attend *t, uint32_t first, uint32_t base, uint32_t last)
+{
+	bool more = base + STEP_KEYS <= last;
+
+	t->next_base = more ? base + STEP_KEYS : first;
+	t->next_head = more ? t->kv_head : t->kv_head + 1;
 }
 
 static void attend_tile(struct attend *t)
 {
 	const struct attention_args *a = t->args;
 	const struct kv_layout *l = a->layout;
-	uint32_t base = visible_from(t, 0) / STEP_KEYS * STEP_KEYS;
+	uint32_t first = visible_from(t, 0) / STEP_KEYS * STEP_KEYS;
 	uint32_t last = query_position(t, t->vectors - 1);
 
+	if (t->kv_head == t->first_head) {
+		t->next_head = t->kv_head;
+		t->next_base = first;
+		fetch_keys(t, 0);
+	}
 	load_queries(t);
 	memset(t->out, 0, (size_t)t->vectors * l->v_dims * 4);
 	memset(t->sum_lanes, 0, t->vectors * LANES * 4);
 	for (uint32_t r = 0; r < t->vectors; r++)
 		t->maximum[r] = -INFINITY;
-	fetch_step(t, base, last, false);
-	for (; base <= last; base += STEP_KEYS) {
-		fetch_step(t, base, last, true);
+	for (uint32_t base = first; base <= last; base += STEP_KEYS) {
 		products_with_keys(t, base, visible_keys(t, base));
-		fetch_step(t, base + STEP_KEYS, last, false);
+		set_next(t, first, base, last);
+		if (base + STEP_KEYS > last)
+			fetch_keys(t, last + 1 - base);
 		softmax_vectors(t, base);
 		values_step(t, base);
 	}
@@ -413,16 +444,32 @@ static void attend_tile(struct attend *t)
 	}
 }
 
-void attention(const struct kernels *k, const struct attention_args *a, uint32_t kv_head,
-	       uint32_t first_row, uint32_t end_row, void *scratch)
+static void attend_head(struct attend *t, uint32_t first_row, uint32_t end_row)
 {
-	uint32_t group = a->heads / a->layout->kv_heads, vectors = (end_row - first_row) * group;
+	uint32_t vectors = (end_row - first_row) * t->group;
+
+	for (uint32_t i = 0; i < row_tiles(vectors); i++) {
+		uint32_t first = row_tile_first(vectors, i);
+
+		t->first_vector = first_row * t->group + first;
+		t->vectors = row_tile_first(vectors, i + 1) - first;
+		attend_tile(t);
+	}
+}
+
+void attention(const struct kernels *k, const struct attention_args *a, uint32_t first_head,
+	       uint32_t end_head, uint32_t first_row, uint32_t end_row, void *scratch)
+{
 	uint64_t at[SCRATCH_PARTS + 1];
 	uint8_t *base = scratch;
-	struct attend t = { .kernels = k, .args = a, .kv_head = kv_head, .group = group };
+	struct attend t = {
+		.kernels = k, .args = a, .group = a->heads / a->layout->kv_heads,
+		.first_head = first_head, .end_head = end_head, .fetch = a->rows == 1,
+	};
 
 	assert(first_row < end_row && end_row <= a->rows);
-	assert(group > 0 && group * a->layout->kv_heads == a->heads);
+	assert(first_head < end_head && end_head <= a->layout->kv_heads);
+	assert(t.group > 0 && t.group * a->layout->kv_heads == a->heads);
 	scratch_parts(a->layout, at);
 	t.q = base + at[S_Q];
 	t.dots = (float *)(base + at[S_DOTS]);
@@ -430,11 +477,6 @@ void attention(const struct kernels *k, const struct attention_args *a, uint32_t
 	t.out = (float *)(base + at[S_OUT]);
 	t.sum_lanes = (float *)(base + at[S_SUMS]);
 	t.pair = (uint32_t *)(base + at[S_PAIR]);
-	for (uint32_t i = 0; i < row_tiles(vectors); i++) {
-		uint32_t first = row_tile_first(vectors, i);
-
-		t.first_vector = first_row * group + first;
-		t.vectors = row_tile_first(vectors, i + 1) - first;
-		attend_tile(&t);
-	}
+	for (t.kv_head = first_head; t.kv_head < end_head; t.kv_head++)
+		attend_head(&t, first_row, end_row);
 }

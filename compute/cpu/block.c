@@ -187,9 +187,17 @@ static void append_rows(void *ctx, uint32_t first, uint32_t end, uint32_t worker
 	}
 }
 
-uint32_t block_attention_tasks(const struct block_shape *s, uint32_t rows)
+static uint32_t heads_each(const struct block_pass *p, uint32_t rows)
 {
-	return s->kv_heads * ((rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS);
+	return rows == 1 ? p->heads_each : 1;
+}
+
+uint32_t block_attention_tasks(const struct block_pass *p, uint32_t rows)
+{
+	uint32_t each = heads_each(p, rows);
+
+	return (p->shape->kv_heads + each - 1) / each *
+	       ((rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS);
 }
 
 static const struct batch_part *part_of_task(const struct block_pass *p, uint32_t task)
@@ -213,8 +221,10 @@ static void attention_task(void *ctx, uint32_t index, uint32_t worker)
 	const struct block_shape *s = p->shape;
 	const struct batch_part *part = part_of_task(p, index);
 	uint32_t tiles = (part->rows + ATTENTION_ROWS - 1) / ATTENTION_ROWS;
+	uint32_t each = heads_each(p, part->rows), groups = (s->kv_heads + each - 1) / each;
 	/* The last rows see most: they go first, so that no thread is left with one. */
-	uint32_t task = index - part->first_task, tile = tiles - 1 - task / s->kv_heads;
+	uint32_t task = index - part->first_task, tile = tiles - 1 - task / groups;
+	uint32_t head = task % groups * each;
 	struct attention_args a = {
 		.layout = &s->kv,
 		.pages = part->pages,
@@ -230,8 +240,8 @@ static void attention_task(void *ctx, uint32_t index, uint32_t worker)
 		.out_stride = s->q_width,
 	};
 
-	attention(p->device->kernels, &a, task % s->kv_heads, tile * ATTENTION_ROWS,
-		  MIN((tile + 1) * ATTENTION_ROWS, part->rows),
+	attention(p->device->kernels, &a, head, MIN(head + each, s->kv_heads),
+		  tile * ATTENTION_ROWS, MIN((tile + 1) * ATTENTION_ROWS, part->rows),
 		  p->scratch + worker * p->scratch_bytes);
 }
 

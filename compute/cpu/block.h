@@ -49,6 +49,7 @@ struct block_pass {
 	struct device *device;
 	const struct block_shape *shape;
 	uint32_t rows, parts, attention_tasks;
+	uint32_t heads_each;            /* kv heads of a task of attention, for single rows */
 	struct batch_part *part;        /* (parts) */
 	struct batch_row *row;          /* (rows) */
 	float *x;                       /* (rows, hidden) the residual stream */
@@ -72,7 +73,7 @@ uint64_t block_operand_bytes(const struct block_weights *w, uint32_t rows);
 uint64_t block_step_bytes(const struct block_weights *w);
 
 /* Tasks that attention over `rows` rows of one entry is cut into. */
-uint32_t block_attention_tasks(const struct block_shape *s, uint32_t rows);
+uint32_t block_attention_tasks(const struct block_pass *p, uint32_t rows);
 /* x becomes the block's output, rounded; the rows' keys and values are in their pages. */
 void block_run(const struct block_pass *p, const struct block_weights *w);
 

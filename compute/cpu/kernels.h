@@ -137,8 +137,8 @@ void kv_layout_init(struct kv_layout *l, bool f32, uint32_t kv_heads, uint32_t h
 void kv_append(const struct kernels *k, const struct kv_layout *l, uint8_t *page,
 	       uint32_t slot, const float *k_row, const float *v_row);
 
-/* Attention of consecutive query rows of one sequence and one kv head's group of
- * query heads, over positions max(0, p - window + 1)..p for the query at p; the k and
+/* Attention of consecutive query rows of one sequence and the query heads of kv heads
+ * [first_head, end_head), over positions max(0, p - window + 1)..p for the query at p; the k and
  * v of every row must have been appended.  Scores are q.k * scale (+ slope * (key - query
  * position) for ALiBi); softmax with running maximum over steps of 64 keys at absolute
  * positions, in order; so neither page size nor chunking changes a bit.  Keys beyond a
@@ -159,8 +159,8 @@ struct attention_args {
 	float *out;                     /* rows x out_stride, likewise */
 	uint32_t out_stride;
 };
-void attention(const struct kernels *k, const struct attention_args *a, uint32_t kv_head,
-	       uint32_t first_row, uint32_t end_row, void *scratch);
+void attention(const struct kernels *k, const struct attention_args *a, uint32_t first_head,
+	       uint32_t end_head, uint32_t first_row, uint32_t end_row, void *scratch);
 /* Of one call at a time, 64-aligned: one per worker. */
 uint64_t attention_scratch_bytes(const struct kv_layout *l, uint32_t heads);
 

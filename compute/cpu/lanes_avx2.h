@@ -19,7 +19,10 @@ typedef struct { __m256 a, b; } lanes;          /* lanes 0..7, 8..15 */
 typedef struct { __m256i a, b; } lanes_i;
 
 /* 6 rows of 16 outputs fill 12 of the 16 registers. */
-enum { TILE_SUB_ROWS = 6, TILE_BF16_ROWS = 4, TILE_VECTORS = 1 };
+enum {
+	TILE_SUB_ROWS = 6, TILE_BF16_ROWS = 4, TILE_VECTORS = 1,
+	TILE_PAIR_ROWS = 3, TILE_BF16_PAIR_ROWS = 1,
+};
 
 #define LANES_OF(fn, x, y) ((lanes){ fn((x).a, (y).a), fn((x).b, (y).b) })
 

@@ -18,7 +18,10 @@
 typedef __m512 lanes;
 typedef __m512i lanes_i;
 
-enum { TILE_SUB_ROWS = TILE_ROWS, TILE_BF16_ROWS = TILE_ROWS, TILE_VECTORS = 2 };
+enum {
+	TILE_SUB_ROWS = TILE_ROWS, TILE_BF16_ROWS = TILE_ROWS, TILE_VECTORS = 2,
+	TILE_PAIR_ROWS = TILE_ROWS, TILE_BF16_PAIR_ROWS = TILE_ROWS,
+};
 
 LANES_FN __mmask16 lanes_mask(uint32_t n) { return (__mmask16)((1u << n) - 1); }
 

@@ -22,7 +22,10 @@ typedef struct { float f[LANES]; } lanes;
 typedef struct { uint32_t i[LANES]; } lanes_i;  /* two's complement */
 
 /* A tile is computed so many rows and vectors of 16 outputs at a time. */
-enum { TILE_SUB_ROWS = 1, TILE_BF16_ROWS = 1, TILE_VECTORS = 1 };
+enum {
+	TILE_SUB_ROWS = 1, TILE_BF16_ROWS = 1, TILE_VECTORS = 1,
+	TILE_PAIR_ROWS = 0, TILE_BF16_PAIR_ROWS = 0,
+};
 
 #define EACH_LANE(expression)                   \
 	do {                                    \

@@ -75,14 +75,14 @@ struct pass {
 	uint32_t step, end;             /* of the operand */
 };
 
-/* How far ahead of itself pass t over a panel fetches: the last of several passes brings the
- * next panel.
- */
-static size_t ahead_of(const struct pass *s, const struct piece *p, uint32_t t)
+/* What the pass of tile t fetches: the last of several brings the next panel. */
+static const uint8_t *ahead_of(const struct pass *s, const struct piece *p, uint32_t t)
 {
+	if (s->panel_bytes == 0)
+		return NULL;
 	if (p->end_tile - p->first_tile == 1)
-		return MIN(s->panel_bytes, AHEAD_BYTES);
-	return t + 1 == p->end_tile ? s->panel_bytes : 0;
+		return s->w + AHEAD_BYTES;
+	return t + 1 == p->end_tile ? s->w + s->panel_bytes : NULL;
 }
 
 /* For every tile of the block: sums is [row of block][PANEL]. */
@@ -96,6 +96,7 @@ static void run_tiles(const struct job *j, const struct pass *s, const struct pi
 		uint32_t first = row_tile_first(j->rows, t);
 		uint32_t rows = row_tile_first(j->rows, t + 1) - first;
 		uint64_t at = (uint64_t)first * steps + (uint64_t)s->step * rows;
+		const uint8_t *ahead = ahead_of(s, p, t);
 		struct tile tile = {
 			.w = { s->w, s->w + s->step_bytes / 2 },
 			.w_bytes = s->step_bytes,
@@ -104,7 +105,7 @@ static void run_tiles(const struct job *j, const struct pass *s, const struct pi
 			.sums_stride = PANEL,
 			.steps = s->end - s->step,
 			.first = s->step == 0,
-			.ahead_bytes = ahead_of(s, p, t),
+			.ahead = { ahead, ahead ? ahead + s->step_bytes / 2 : NULL },
 		};
 
 		s->tiles[rows - 1](&tile);

@@ -52,8 +52,8 @@ struct tile {
 	uint32_t sums_stride;
 	uint32_t steps;
 	bool first;                     /* start from zero instead of sums */
-	size_t ahead_bytes;             /* fetch what is so far behind each step into the
-					 * cache; 0: nothing */
+	const uint8_t *ahead[2];        /* fetched into the cache while w is used, as if it had
+					 * w's layout; NULL: nothing */
 };
 typedef void tile_fn(const struct tile *t);
 

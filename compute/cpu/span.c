@@ -11,7 +11,10 @@
 #include "compute/cpu/weights.h"
 #include "dataplane/base/memory.h"
 
-enum { ALIGNMENT = 64, ROWS_EACH = 16, KV_TILE_TOKENS = 16 };
+enum {
+	ALIGNMENT = 64, ROWS_EACH = 16, KV_TILE_TOKENS = 16,
+	ATTENTION_TASKS_EACH = 4,       /* of a thread, where there are enough heads */
+};
 
 struct span {
 	struct device *device;
@@ -244,12 +247,25 @@ static uint8_t *page_at(const struct span *s, uint32_t page, uint32_t block)
 	       (block - s->info.first) * s->share_bytes;
 }
 
+/* As many as leave every thread a few tasks: each head's keys are fetched while the one before
+ * it is attended to, but for a task's first.
+ */
+static uint32_t choose_heads_each(const struct span *s, const struct batch *b)
+{
+	uint32_t heads = 0, tasks = team_threads(s->device->team) * ATTENTION_TASKS_EACH;
+
+	for (uint32_t i = 0; i < b->count; i++)
+		heads += b->entries[i].rows == 1 ? s->shape.kv_heads : 0;
+	return MIN(MAX(heads / tasks, 1), s->shape.kv_heads);
+}
+
 /* Notes which row belongs where, and which pages each entry has. */
 static void lay_batch(struct span *s, const struct batch *b)
 {
 	struct block_pass *p = &s->pass;
 	uint8_t **addresses = s->page_addresses;
 
+	p->heads_each = choose_heads_each(s, b);
 	p->rows = p->attention_tasks = 0;
 	p->parts = b->count;
 	for (uint32_t i = 0; i < b->count; i++) {
@@ -273,7 +289,7 @@ static void lay_batch(struct span *s, const struct batch *b)
 		addresses += part->page_count;
 		for (uint32_t r = 0; r < entry->rows; r++)
 			p->row[p->rows++] = (struct batch_row){ i, entry->position + r };
-		p->attention_tasks += block_attention_tasks(&s->shape, entry->rows);
+		p->attention_tasks += block_attention_tasks(p, entry->rows);
 	}
 }
 

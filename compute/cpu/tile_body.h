@@ -4,7 +4,8 @@
  * rows and 32 outputs; the loops are written for a constant number of rows and
  * unrolled, so that all sums of a part stay in registers.  A part is what fits there: at most
  * TILE_SUB_ROWS rows (TILE_BF16_ROWS, as both need their halves apart) by TILE_VECTORS vectors
- * of 16 outputs.  A tile's rows go in the fewest parts, as evenly as can be.
+ * of 16 outputs, or both vectors of up to TILE_PAIR_ROWS (TILE_BF16_PAIR_ROWS): so many sums
+ * that none waits for itself.  A tile's rows go in the fewest parts, as evenly as can be.
  *
  * Threads    Pure functions.
  * Ownership  None.
@@ -23,23 +24,25 @@
 			   const size_t x_step)                                         \
 	{                                                                               \
 		const number *x = (const number *)t->x + row0 * x_row;                  \
-		const uint8_t *w[2];                                                    \
+		const uint8_t *w[2], *ahead[2];                                         \
 		const size_t stride = t->sums_stride, w_bytes = t->w_bytes;             \
-		const size_t ahead = row0 + v0 ? 0 : t->ahead_bytes;                    \
+		const bool fetch = row0 == 0 && t->ahead[v0];                           \
 		const bool first = t->first;                                            \
 		float *sums = t->sums + row0 * stride + v0 * LANES;                     \
 		lanes acc[TILE_SUB_ROWS][2];                                            \
 									       \
-		UNROLLED for (uint32_t v = 0; v < vectors; v++)                         \
+		UNROLLED for (uint32_t v = 0; v < vectors; v++) {                       \
 			w[v] = t->w[v0 + v];                                            \
+			ahead[v] = t->ahead[v0 + v];                                    \
+		}                                                                       \
 		UNROLLED for (uint32_t r = 0; r < rows; r++)                            \
 			UNROLLED for (uint32_t v = 0; v < vectors; v++)                 \
 				acc[r][v] = first ? l_set(0) :                          \
 					l_load(sums + r * stride + v * LANES);          \
 		for (uint32_t s = t->steps; s; s--, x += x_step) {                      \
-			if (ahead) {                                                    \
-				__builtin_prefetch(w[0] + ahead, 0, 2);                 \
-				__builtin_prefetch(w[0] + ahead + 64, 0, 2);            \
+			UNROLLED for (uint32_t v = 0; fetch && v < vectors; v++) {      \
+				__builtin_prefetch(ahead[v], 0, 2);                     \
+				ahead[v] += w_bytes;                                    \
 			}                                                               \
 			UNROLLED for (uint32_t r = 0; r < rows; r++)                    \
 				UNROLLED for (uint32_t v = 0; v < vectors; v++)         \
@@ -158,15 +161,15 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 {
 	const uint32_t large = part_rows(rows, TILE_SUB_ROWS);
 	const uint32_t end = large_rows(rows, TILE_SUB_ROWS);
-	const uint8_t *w = t->w[0], *x = t->x;
+	const uint8_t *w = t->w[0], *x = t->x, *ahead = t->ahead[0];
 
 	if (t->first)
 		for (uint32_t r = 0; r < rows; r++)
 			for (uint32_t n = 0; n < PANEL; n += LANES)
 				l_store(t->sums + r * t->sums_stride + n, l_set(0));
 	for (uint32_t g = 0; g < t->steps; g++) {
-		for (uint32_t i = 0; t->ahead_bytes && i < group_bytes(f); i += 64)
-			__builtin_prefetch(w + t->ahead_bytes + i, 0, 2);
+		for (uint32_t i = 0; ahead && i < group_bytes(f); i += 64)
+			__builtin_prefetch(ahead + g * group_bytes(f) + i, 0, 2);
 		for (uint32_t v = 0; v < 2; v += TILE_VECTORS) {
 			for (uint32_t r = 0; r < end; r += large)
 				group_part(f, w, x, rows, r, large, v, t->sums, t->sums_stride);
@@ -179,12 +182,11 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 	}
 }
 
-/* Few rows take both vectors at once: their sums would wait for each other else. */
-#define FLOAT_TILE(name, part, rows, most, x_row, x_step)                               \
+#define FLOAT_TILE(name, part, rows, most, pair, x_row, x_step)                         \
 	static void name(const struct tile *t)                                          \
 	{                                                                               \
 		const uint32_t large = part_rows(rows, most), end = large_rows(rows, most); \
-		const uint32_t vectors = 2 * (rows) <= (most) * TILE_VECTORS ? 2 : TILE_VECTORS; \
+		const uint32_t vectors = (rows) <= (pair) ? 2 : TILE_VECTORS;           \
 											\
 		for (uint32_t v = 0; v < 2; v += vectors) {                             \
 			for (uint32_t r = 0; r < end; r += large)                       \
@@ -197,10 +199,11 @@ LANES_FN void tile_groups(const struct tile *t, enum panel_format f, const uint3
 #define ALL_ROWS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
 
 #define TILES_OF(R)                                                                     \
-	FLOAT_TILE(tile_f32_##R, part_f32, R, TILE_SUB_ROWS, 1, R)                      \
-	FLOAT_TILE(tile_bf16_##R, part_bf16, R, TILE_BF16_ROWS, 1, R)                   \
-	FLOAT_TILE(values_f32_##R, part_f32, R, TILE_SUB_ROWS, STEP_KEYS, 1)            \
-	FLOAT_TILE(values_bf16_##R, part_bf16, R, TILE_BF16_ROWS, STEP_KEYS / 2, 1)     \
+	FLOAT_TILE(tile_f32_##R, part_f32, R, TILE_SUB_ROWS, TILE_PAIR_ROWS, 1, R)      \
+	FLOAT_TILE(tile_bf16_##R, part_bf16, R, TILE_BF16_ROWS, TILE_BF16_PAIR_ROWS, 1, R) \
+	FLOAT_TILE(values_f32_##R, part_f32, R, TILE_SUB_ROWS, TILE_PAIR_ROWS, STEP_KEYS, 1) \
+	FLOAT_TILE(values_bf16_##R, part_bf16, R, TILE_BF16_ROWS, TILE_BF16_PAIR_ROWS,  \
+		   STEP_KEYS / 2, 1)                                                    \
 	static void tile_q8_##R(const struct tile *t) { tile_groups(t, PANEL_Q8, R); }  \
 	static void tile_i8_##R(const struct tile *t) { tile_groups(t, PANEL_I8, R); }  \
 	static void tile_q4_0_##R(const struct tile *t) { tile_groups(t, PANEL_Q4_0, R); } \

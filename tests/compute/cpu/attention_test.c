@@ -75,10 +75,12 @@ static float *run(const struct kernels *k, const struct fixture *f, uint32_t pag
 		for (uint32_t i = at; i < at + rows; i++)
 			kv_append(k, &l, page[i / page_tokens], i % page_tokens,
 				  f->k + (size_t)i * kv_width, f->v + (size_t)i * kv_width);
-		for (uint32_t h = 0; h < f->kv_heads; h++) {
-			attention(k, &a, h, 0, (rows + 1) / 2, scratch);
+		/* All heads at once, or one after the other. */
+		for (uint32_t h = 0, end; h < f->kv_heads; h = end) {
+			end = chunk % 2 ? f->kv_heads : h + 1;
+			attention(k, &a, h, end, 0, (rows + 1) / 2, scratch);
 			if (rows > 1)
-				attention(k, &a, h, (rows + 1) / 2, rows, scratch);
+				attention(k, &a, h, end, (rows + 1) / 2, rows, scratch);
 		}
 	}
 	for (uint32_t i = 0; i < pages; i++)

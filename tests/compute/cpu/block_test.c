@@ -54,15 +54,18 @@ TEST(block_want__formats)
 	}
 }
 
-/* Goal: attention is cut by KV head and run of rows. */
+/* Goal: attention is cut by run of rows and KV head; single rows by several heads at a time. */
 TEST(block_attention_tasks__cover_the_rows)
 {
 	struct block_shape s = { .kv_heads = 3 };
+	struct block_pass p = { .shape = &s, .heads_each = 2 };
 
-	CHECK_EQ(block_attention_tasks(&s, 1), 3);
-	CHECK_EQ(block_attention_tasks(&s, 32), 3);
-	CHECK_EQ(block_attention_tasks(&s, 33), 6);
-	CHECK_EQ(block_attention_tasks(&s, 512), 48);
+	CHECK_EQ(block_attention_tasks(&p, 1), 2);
+	CHECK_EQ(block_attention_tasks(&p, 32), 3);
+	CHECK_EQ(block_attention_tasks(&p, 33), 6);
+	CHECK_EQ(block_attention_tasks(&p, 512), 48);
+	p.heads_each = 3;
+	CHECK_EQ(block_attention_tasks(&p, 1), 1);
 }
 
 /* Goal: a block that no kernel can run is refused by name. */
