@@ -36,6 +36,7 @@ void sampler_options_default(struct sampler_options *o)
 		.temperature = 1,
 		.top_p = 1,
 		.repetition_penalty = 1,
+		.logprobs = true,
 	};
 }
 
@@ -119,6 +120,7 @@ int sampler_open(struct sampler **out, const struct sampler_options *o, uint32_t
 
 	*out = NULL;
 	assert(vocabulary > 0 && o->top_logprobs <= SAMPLER_TOP_MAX);
+	assert(o->logprobs || o->top_logprobs == 0);
 	s = mem_calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
@@ -331,7 +333,7 @@ void sampler_next(struct sampler *s, float *logits, struct choice *out)
 {
 	const struct sampler_options *o = &s->options;
 	const float *original = logits;
-	float log_sum = logits_log_sum(logits, s->vocabulary);
+	float log_sum = o->logprobs ? logits_log_sum(logits, s->vocabulary) : NAN;
 	uint32_t best;
 
 	find_top(s, logits, log_sum, out);

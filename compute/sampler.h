@@ -29,7 +29,9 @@ struct sampler_options {
 	float repetition_penalty;    /* > 0, 1: none; over prompt and output */
 	float presence_penalty, frequency_penalty;   /* -2..2; over output */
 	uint64_t seed;
-	uint32_t top_logprobs;       /* alternatives wanted, <= SAMPLER_TOP_MAX */
+	bool logprobs;               /* wanted; else those of choices made are NaN, and a pass
+				      * over the logits is saved */
+	uint32_t top_logprobs;       /* alternatives wanted, too, <= SAMPLER_TOP_MAX */
 	const struct logit_bias *bias; uint32_t bias_count;
 	/* Never chosen while fewer than min_tokens were generated. */
 	const uint32_t *stop_ids; uint32_t stop_id_count;

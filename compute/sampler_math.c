@@ -12,6 +12,7 @@
 enum {
 	WIDTH = 8, LANES = 2 * WIDTH,
 	BLOCK = 16 * LANES,             /* weights summed together when drawing */
+	STRETCH = 64 * LANES,           /* logits among which the best is sought one by one */
 	DIGIT_BITS = 11, DIGITS = 3, DIGIT_VALUES = 1 << DIGIT_BITS,
 };
 
@@ -186,9 +187,16 @@ static float largest_of(const float *logits, uint32_t count)
 
 uint32_t logits_best(const float *logits, uint32_t count)
 {
-	float largest = largest_of(logits, count);
+	float largest = -INFINITY;
+	uint32_t at = 0;
 
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i += STRETCH) {
+		float most = largest_of(logits + i, MIN(count - i, STRETCH));
+
+		at = most > largest ? i : at;
+		largest = most > largest ? most : largest;
+	}
+	for (uint32_t i = at; i < count; i++)
 		if (logits[i] == largest)
 			return i;
 	return 0;

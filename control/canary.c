@@ -64,6 +64,7 @@ static void try(struct canary *c, uint64_t now_ns)
 
 	sampler_options_default(&o.sampler);
 	o.sampler.temperature = 0;
+	o.sampler.logprobs = false;
 	c->next_ns = now_ns + RETRY_NS;
 	c->finished = false;
 	c->tried++;

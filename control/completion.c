@@ -458,6 +458,7 @@ static struct generation_options options_of(struct completion_choice *k)
 		.deadline_ns = k->completion->deadline_ns, .events = events, .ctx = k,
 	};
 
+	o.sampler.logprobs = r->logprobs;
 	/* Choices of one prompt differ; the first is what n = 1 would give. */
 	o.sampler.seed += k->index % r->n;
 	return o;

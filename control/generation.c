@@ -1,89 +1,24 @@
-/* generation.c - owns choices in progress: their states, their edge jobs, their text.
+/* generation.c - owns one choice in progress: its states, its edge jobs, its text.
  *
- * Leaves the route and its repair to session.c, batching at the edges to edge_batch.c.
+ * Leaves the route and its repair to session.c, batching at the edges to edge_batch.c, and
+ * what all of them share to generations.c.
  */
-#include "control/generation.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "control/generation_private.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
-#include "dataplane/base/pool.h"
 
 enum { GENERATION_HOLDER };
-
-enum generation_state {
-	GENERATION_OPENING, GENERATION_PREFILL, GENERATION_CHOOSING, GENERATION_DECODING,
-	GENERATION_DONE
-};
-
-struct generation {
-	struct generations *table;
-	struct generation *newer, *older;
-	struct generation_options options;
-	enum generation_state state;
-	bool closed;                    /* by its owner: freed when no job is out, nor we in it */
-	bool held;                      /* one of our functions is in it, maybe in an event */
-	bool opened, embedded;          /* the two halves of OPENING */
-	struct session *session;
-	struct sampler *sampler;
-	struct stop *stop;
-	struct detokenizer detokenizer;
-
-	uint32_t *prompt;
-	float *rows;                    /* (prompt_count, hidden): embeddings, then hidden states
-					 * when they are to be scored */
-	uint32_t rows_done;             /* of them that came back */
-	float *row;                     /* (2, hidden): last hidden state, next embedding */
-	uint32_t generated;
-	uint64_t opened_ns, last_token_ns;
-	struct choice choice;
-	struct choice *scores;
-	struct edge_job job;
-	bool job_out;
-	struct buffer text, piece;
-};
-
-enum generations_counter {
-	GENERATIONS_TOTAL, GENERATIONS_OPEN, GENERATIONS_PROMPT, GENERATIONS_TOKENS,
-	GENERATIONS_FIRST, GENERATIONS_INTER, GENERATIONS_EDGE, GENERATIONS_COUNTERS
-};
-
-static const struct counter_row rows[GENERATIONS_COUNTERS] = {
-	[GENERATIONS_TOTAL] = { COUNTER, "petals_generations_total",
-		"Generations ended, by how.", "finish", NULL },
-	[GENERATIONS_OPEN] = { GAUGE, "petals_generations_running",
-		"Generations in progress.", NULL, NULL },
-	[GENERATIONS_PROMPT] = { COUNTER, "petals_prompt_tokens_total",
-		"Prompt tokens taken in.", NULL, NULL },
-	[GENERATIONS_TOKENS] = { COUNTER, "petals_generation_tokens_total",
-		"Tokens generated.", NULL, NULL },
-	[GENERATIONS_FIRST] = { HISTOGRAM, "petals_time_to_first_token_seconds",
-		"From taking a generation in to its first token.", NULL, seconds_buckets },
-	[GENERATIONS_INTER] = { HISTOGRAM, "petals_inter_token_seconds",
-		"From one token to the next.", NULL, seconds_buckets },
-	[GENERATIONS_EDGE] = { HISTOGRAM, "petals_edge_seconds",
-		"From a hidden state's arrival to its token: LM head and sampler.", NULL,
-		seconds_buckets },
-};
-
-struct generations {
-	struct generations_options options;
-	struct pool *pool;
-	struct edge_batch *edges;
-	struct runner *runner;
-	struct generation *newest;
-	uint32_t count;
-	struct counters *counters;
-	uint32_t series_finish[3];
-};
 
 static void generation_free(struct generation *g)
 {
 	struct generations *t = g->table;
 
+	if (g->untold)
+		g->untold->generation = NULL;
 	if (g->newer)
 		g->newer->older = g->older;
 	else
@@ -103,18 +38,30 @@ static void generation_free(struct generation *g)
 	pool_put(t->pool, GENERATION_HOLDER, g);
 }
 
-/* Between these an event may close the generation without its being freed under us. */
-static void hold(struct generation *g)
+void generation_hold(struct generation *g)
 {
 	assert(!g->held);
 	g->held = true;
 }
 
-static void release(struct generation *g)
+void generation_release(struct generation *g)
 {
 	g->held = false;
 	if (g->closed && !g->job_out)
 		generation_free(g);
+}
+
+static void tell_token(struct generation *g)
+{
+	const struct generation_token token = {
+		.choice = &g->choice, .hidden = g->ends,
+		.text = g->ends ? "" : buffer_string(&g->text),
+		.text_bytes = g->ends ? 0 : g->text.length,
+	};
+
+	g->untold->generation = NULL;
+	g->untold = NULL;
+	g->options.events.token(g->options.ctx, &token);
 }
 
 static void finish(struct generation *g, enum finish how, int code, const char *reason)
@@ -122,6 +69,8 @@ static void finish(struct generation *g, enum finish how, int code, const char *
 	struct generations *t = g->table;
 	int stop;
 
+	if (g->untold)
+		generation_tell(g);         /* it may be the last */
 	if (g->state == GENERATION_DONE)
 		return;
 	g->state = GENERATION_DONE;
@@ -155,6 +104,7 @@ static void submit(struct generation *g, enum edge_kind kind, uint32_t count)
 static void choose_next(struct generation *g)
 {
 	g->state = GENERATION_CHOOSING;
+	g->row_ns = node_now(g->table->options.node);
 	g->job = (struct edge_job){
 		.rows = g->row, .embedded = g->row + g->table->options.config->hidden,
 		.sampler = g->sampler, .choices = &g->choice,
@@ -202,6 +152,7 @@ static void measure_token(struct generation *g)
 	uint64_t now = node_now(g->table->options.node);
 
 	counters_add(c, GENERATIONS_TOKENS, 0, 1);
+	counters_observe(c, GENERATIONS_EDGE, 0, (double)(now - g->row_ns) / NS_PER_S);
 	if (g->generated == 1)
 		counters_observe(c, GENERATIONS_FIRST, 0, (double)(now - g->opened_ns) / NS_PER_S);
 	else
@@ -221,37 +172,40 @@ static bool take_text(struct generation *g)
 	return stop_push(g->stop, buffer_string(&g->piece), g->piece.length, &g->text);
 }
 
+/* The next steps of a batch set out before anybody hears of its tokens: those are told in the
+ * core's next turn.
+ */
 static void take_token(struct generation *g)
 {
-	bool ends = ends_generation(g, g->choice.token);
-	bool stopped = !ends && take_text(g);
-	struct generation_token token = { .choice = &g->choice, .hidden = ends };
-	bool more;
-	int rc = 0;
+	struct generations *t = g->table;
 
+	g->ends = ends_generation(g, g->choice.token);
+	g->stopped = !g->ends && take_text(g);
+	g->step_rc = 0;
 	g->generated++;
 	measure_token(g);
-	more = !ends && !stopped && g->generated < g->options.max_tokens;
-	if (more) {
-		/* The next step sets out before anybody hears of this token. */
+	if (!g->ends && !g->stopped && g->generated < g->options.max_tokens) {
 		g->state = GENERATION_DECODING;
-		rc = session_step(g->session, g->job.embedded, 1, false);
+		g->step_rc = session_step(g->session, g->job.embedded, 1, false);
 	}
-	if (!ends) {
-		token.text = buffer_string(&g->text);
-		token.text_bytes = g->text.length;
-	} else {
-		token.text = "";
-	}
-	g->options.events.token(g->options.ctx, &token);
+	assert(t->untold_count < t->options.generations_max);
+	g->untold = &t->untold[t->untold_count++];
+	g->untold->generation = g;
+}
+
+void generation_tell(struct generation *g)
+{
+	tell_token(g);
 	if (g->closed)
 		return;
 	if (buffer_failed(&g->text) || buffer_failed(&g->piece))
 		finish(g, FINISH_ERROR, -ENOMEM, "out of memory for the text");
-	else if (rc < 0)
-		finish(g, FINISH_ERROR, rc, error_describe(rc));
-	else if (!more)
-		finish(g, ends || stopped ? FINISH_STOP : FINISH_LENGTH, 0, NULL);
+	else if (g->step_rc < 0)
+		finish(g, FINISH_ERROR, g->step_rc, error_describe(g->step_rc));
+	else if (g->ends || g->stopped)
+		finish(g, FINISH_STOP, 0, NULL);
+	else if (g->generated == g->options.max_tokens)
+		finish(g, FINISH_LENGTH, 0, NULL);
 }
 
 static void scored(struct generation *g)
@@ -291,10 +245,10 @@ static void on_opened(void *ctx)
 {
 	struct generation *g = ctx;
 
-	hold(g);
+	generation_hold(g);
 	g->opened = true;
 	push_prompt(g);
-	release(g);
+	generation_release(g);
 }
 
 static void take_result(struct generation *g, uint32_t end, uint32_t count,
@@ -323,18 +277,18 @@ static void on_result(void *ctx, uint32_t end, uint32_t count, enum wire_encodin
 {
 	struct generation *g = ctx;
 
-	hold(g);
+	generation_hold(g);
 	take_result(g, end, count, encoding, data);
-	release(g);
+	generation_release(g);
 }
 
 static void on_failed(void *ctx, int code, const char *reason)
 {
 	struct generation *g = ctx;
 
-	hold(g);
+	generation_hold(g);
 	finish(g, FINISH_ERROR, code, reason);
-	release(g);
+	generation_release(g);
 }
 
 static void take_job(struct generation *g)
@@ -353,32 +307,13 @@ static void take_job(struct generation *g)
 	}
 }
 
-static void job_done(struct generation *g)
+void generation_collect(struct generation *g)
 {
-	hold(g);
+	generation_hold(g);
 	g->job_out = false;
 	if (!g->closed)
 		take_job(g);
-	release(g);
-}
-
-static int poll(void *ctx, uint64_t now_ns)
-{
-	struct generations *t = ctx;
-	struct edge_job *job;
-	int count = 0;
-
-	for (; (job = runner_collect(t->runner)); count++)
-		job_done(job->owner);
-	runner_flush(t->runner, t->count);
-	return count;
-}
-
-static uint64_t deadline(void *ctx)
-{
-	const struct generations *t = ctx;
-
-	return runner_deadline(t->runner);
+	generation_release(g);
 }
 
 /* The model's eos joins the ids that min_tokens holds back. */
@@ -503,83 +438,4 @@ uint64_t generation_session(const struct generation *g)
 const struct session_stats *generation_stats(const struct generation *g)
 {
 	return g->session ? session_stats(g->session) : NULL;
-}
-
-static void wake(void *ctx)
-{
-	struct generations *t = ctx;
-
-	node_wake(t->options.node);
-}
-
-static int open_runner(struct generations *t)
-{
-	const struct generations_options *o = &t->options;
-	struct runner_options runner = {
-		.name = "edges", .table = &edge_batch_table, .wake = wake, .wake_ctx = t,
-		.jobs_max = 1, .threaded = o->threaded, .clock = node_clock(o->node),
-		.cost_ns = o->cost_ns,
-	};
-	int rc = edge_batch_open(&t->edges, o->backend, o->edge, o->config->vocabulary,
-				 o->config->hidden, o->logit_rows_max);
-
-	while (runner.jobs_max < o->generations_max)
-		runner.jobs_max *= 2;
-	runner.ctx = t->edges;
-	return rc < 0 ? rc : runner_open(&t->runner, &runner);
-}
-
-int generations_open(struct generations **out, const struct generations_options *o,
-		     struct error *e)
-{
-	static const char *const finishes[] = { "stop", "length", "error" };
-	struct generations *t = mem_calloc(1, sizeof(*t));
-	const struct pool_holder holder = { "generations", o->generations_max };
-	const struct poller poller = { "generations", t, poll, deadline };
-	int rc;
-
-	if (!t)
-		return error_errno(e, -ENOMEM, "table of generations");
-	t->options = *o;
-	rc = pool_open(&t->pool, sizeof(struct generation), &holder, 1);
-	if (rc == 0)
-		rc = counters_open(&t->counters, rows, GENERATIONS_COUNTERS);
-	if (rc == 0)
-		rc = open_runner(t);
-	if (rc < 0) {
-		generations_close(t);
-		return error_errno(e, rc, "table of %u generations", o->generations_max);
-	}
-	for (uint32_t i = 0; i < ARRAY_LENGTH(finishes); i++)
-		t->series_finish[i] = counters_series(t->counters, GENERATIONS_TOTAL, finishes[i]);
-	core_add(node_core(o->node), &poller);
-	*out = t;
-	return 0;
-}
-
-void generations_close(struct generations *t)
-{
-	struct edge_job *job;
-
-	if (!t)
-		return;
-	for (struct generation *g = t->newest, *next; g; g = next) {
-		next = g->older;
-		generation_close(g);
-	}
-	if (t->runner) {
-		runner_finish(t->runner);
-		while ((job = runner_collect(t->runner)))
-			job_done(job->owner);
-	}
-	runner_close(t->runner);
-	edge_batch_close(t->edges);
-	counters_close(t->counters);
-	pool_close(t->pool);
-	mem_free(t);
-}
-
-struct counters *generations_counters(struct generations *t)
-{
-	return t->counters;
 }

@@ -309,6 +309,11 @@ struct sessions *simulation_sessions(struct simulation *s)
 	return s->sessions;
 }
 
+struct generations *simulation_generations(struct simulation *s)
+{
+	return s->generations;
+}
+
 const struct model_config *simulation_config(const struct simulation *s)
 {
 	return model_config(s->model);

@@ -54,6 +54,25 @@ TEST(logits_best__nothing_there)
 	CHECK_NEAR(logits_log_sum(logits, 3), -3, 1e-6);
 }
 
+/* Goal: the best is found wherever it lies, and the first of equals. */
+TEST(logits_best__first_of_equals_anywhere)
+{
+	static float logits[5000];
+	struct random r;
+
+	random_seed(&r, test_seed());
+	for (int round = 0; round < 200; round++) {
+		uint32_t count = 1 + (uint32_t)random_below(&r, ARRAY_LENGTH(logits));
+		uint32_t one = (uint32_t)random_below(&r, count);
+		uint32_t two = (uint32_t)random_below(&r, count);
+
+		for (uint32_t i = 0; i < count; i++)
+			logits[i] = (float)random_unit(&r);
+		logits[one] = logits[two] = 2;
+		CHECK_EQ(logits_best(logits, count), MIN(one, two));
+	}
+}
+
 /* Goal: the sort is stable and descending, zeros of both signs equal. */
 TEST(candidates_sort__stable_descending)
 {

@@ -99,6 +99,35 @@ TEST(sampler_next__logprobs)
 	sampler_close(s);
 }
 
+/* Goal: without log-probabilities the same token is chosen, and they are no numbers. */
+TEST(sampler_next__without_logprobs)
+{
+	static float logits[VOCABULARY], copy[VOCABULARY];
+	struct random r;
+
+	random_seed(&r, test_seed());
+	for (int round = 0; round < 20; round++) {
+		struct choice with, without;
+
+		random_logits(&r, logits, VOCABULARY, 3);
+		for (int wanted = 0; wanted < 2; wanted++) {
+			struct sampler_options o;
+			struct sampler *s;
+
+			sampler_options_default(&o);
+			o.temperature = round % 2 ? 0 : 0.7f;
+			o.seed = (uint64_t)round;
+			o.logprobs = wanted;
+			s = open_sampler(&o, VOCABULARY);
+			memcpy(copy, logits, sizeof(copy));
+			sampler_next(s, copy, wanted ? &with : &without);
+			sampler_close(s);
+		}
+		CHECK_EQ(without.token, with.token);
+		CHECK(isnan(without.logprob) && with.logprob < 0);
+	}
+}
+
 /* The distribution that the options allow, by the book; sums to 1. */
 static void expected(const struct sampler_options *o, const float *logits, uint32_t count,
 		     double *out)

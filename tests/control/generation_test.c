@@ -107,29 +107,3 @@ TEST(generation__may_be_closed_at_any_moment)
 	CHECK_EQ(sessions_count(simulation_sessions(s)), 0);
 	simulation_close(s);
 }
-
-/* Goal: more generations than there is room for are refused with the figure; those that run
- * are not disturbed.
- */
-TEST(generation__refuses_past_its_room)
-{
-	struct simulation *s = swarm();
-	struct answer a[64] = { 0 }, *all[64], one_more = { 0 };
-	struct error e;
-
-	for (int i = 0; i < 64; i++) {
-		all[i] = &a[i];
-		CHECK_OK(answer_begin(&a[i], s, prompt, 3, 2, 60 * NS_PER_S, &e), &e);
-	}
-	CHECK_EQ(answer_begin(&one_more, s, prompt, 3, 2, 60 * NS_PER_S, &e), -EBUSY);
-	CHECK(strstr(e.text, "64"));
-	answer_close(&one_more);
-	CHECK(answers_wait(s, all, 64, 60 * NS_PER_S));
-	for (int i = 0; i < 64; i++) {
-		CHECK_TEXT(a[i].reason, "");
-		CHECK_BYTES(a[i].tokens, a[0].tokens, 2 * sizeof(uint32_t));
-	}
-	for (int i = 0; i < 64; i++)
-		answer_close(&a[i]);
-	simulation_close(s);
-}
