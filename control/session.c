@@ -29,6 +29,7 @@ void session_check(const struct session *s)
 	}
 	assert(s->state != SESSION_OPENING || whole);
 	assert(s->state != SESSION_READY || (whole && s->told_epoch == s->slots[0].epoch));
+	session_move_check(s);
 	assert(s->confirmed <= s->wanted_end && s->wanted_end <= s->position);
 	assert(s->position <= s->options.tokens_max);
 }
@@ -52,20 +53,28 @@ void session_fail(struct session *s, int code, const char *format, ...)
 	s->options.events.failed(s->options.ctx, code, reason);
 }
 
+static void slot_expect(struct session *s, struct slot *slot, bool expect)
+{
+	if (expect != slot->expected)
+		node_expect(s->table->options.node, slot->peer, expect ? 1 : -1);
+	slot->expected = expect;
+}
+
 /* While an answer is due from a hop, its silence counts. */
 void session_expect(struct session *s)
 {
-	struct node *n = s->table->options.node;
 	bool alive = s->state != SESSION_FAILED && s->state != SESSION_CLOSED;
 
 	for (uint32_t i = 0; i < s->slot_count; i++) {
 		struct slot *slot = &s->slots[i];
-		bool expect = alive && slot->peer && slot->state != SLOT_LOST &&
-			      (slot->state != SLOT_OPEN || s->wanted_end > s->confirmed);
 
-		if (expect != slot->expected)
-			node_expect(n, slot->peer, expect ? 1 : -1);
-		slot->expected = expect;
+		slot_expect(s, slot, alive && slot->peer && slot->state != SLOT_LOST &&
+			    (slot->state != SLOT_OPEN || s->wanted_end > s->confirmed));
+	}
+	for (uint32_t i = 0; i < s->move.slot_count; i++) {
+		struct slot *slot = &s->move.slots[i];
+
+		slot_expect(s, slot, alive && slot->peer && slot->state != SLOT_OPEN);
 	}
 }
 
@@ -114,6 +123,8 @@ void session_advance(struct session *s)
 	session_open_slots(s);
 	if (slots_in(s, SLOT_OPEN) == s->slot_count)
 		session_tell_slots(s);
+	if (slots_in(s, SLOT_OPEN) == s->slot_count && s->opened)
+		session_move(s);
 	if (slots_in(s, SLOT_LOST)) {
 		/* One could not be dialed or told: look again, from the poll. */
 		s->state = SESSION_ROUTING;
@@ -123,7 +134,7 @@ void session_advance(struct session *s)
 	if (slots_in(s, SLOT_OPEN) < s->slot_count) {
 		s->state = SESSION_OPENING;
 		session_check(s);
-	} else if (s->state != SESSION_READY) {
+	} else if (s->state != SESSION_READY || s->repair_started_ns) {
 		session_ready(s);
 	}
 	if (s->state != SESSION_CLOSED && s->out)
@@ -135,9 +146,8 @@ uint64_t session_due(const struct session *s)
 {
 	if (s->state == SESSION_FAILED || s->state == SESSION_CLOSED)
 		return UINT64_MAX;
-	if (s->state == SESSION_ROUTING)
-		return MIN(s->retry_ns, s->options.deadline_ns);
-	return s->options.deadline_ns;
+	return MIN(s->state == SESSION_ROUTING ? s->retry_ns : session_move_due(s),
+		   s->options.deadline_ns);
 }
 
 static void result_measure(struct session *s, const struct frame *f)
@@ -175,7 +185,9 @@ void session_result(struct session *s, const struct message *m)
 	struct slot *last = s->slot_count ? &s->slots[s->slot_count - 1] : NULL;
 	uint32_t end = m->frame.position + m->frame.rows;
 
-	if (!last || m->peer != last->peer || !s->opened || s->state == SESSION_FAILED)
+	if (!last || !s->opened || s->state == SESSION_FAILED)
+		return;
+	if (m->peer != last->peer && !session_move_kept(s, m->peer))
 		return;                     /* of a hop that was replaced */
 	if (end <= s->confirmed) {
 		counters_add(t->counters, SESSIONS_REPEATED, 0, 1);
@@ -189,6 +201,7 @@ void session_result(struct session *s, const struct message *m)
 	s->confirmed = end;
 	if (s->unproven)
 		forgive_servers(s);
+	session_move_result(s);
 	result_measure(s, &m->frame);
 	session_expect(s);
 	s->options.events.result(s->options.ctx, end, m->frame.rows, m->frame.encoding,
@@ -264,6 +277,7 @@ void session_close(struct session *s)
 		return;
 	s->state = SESSION_CLOSED;
 	session_expect(s);
+	session_move_drop(s);
 	while (s->slot_count)
 		session_drop_slot(s, &s->slots[--s->slot_count]);
 	boundary_close(s->out);

@@ -60,6 +60,7 @@ struct session_options {
 
 struct session_stats {
 	uint32_t repairs;
+	uint32_t moves;                 /* planned: of hops that left, before they did */
 	uint64_t repair_ns;             /* from noticing to flowing again, summed */
 	/* Of the last answered step: all of it, and what hops waited and computed. */
 	uint64_t step_ns, queue_ns, compute_ns;

@@ -1,5 +1,6 @@
-/* session_private.h - what session.c (one session's life), session_repair.c (its route) and
- * sessions.c (the table, messages, bans, warm links) share.
+/* session_private.h - what session.c (one session's life), session_repair.c (its route),
+ * session_move.c (hops that leave, one by one, while steps flow) and sessions.c (the table,
+ * messages, bans, warm links) share.
  *
  * Threads    The node's core thread.
  * Ownership  struct sessions owns its sessions; a session owns its boundary and slots.
@@ -26,17 +27,34 @@ enum slot_state {
 	SLOT_LOST,         /* to be replaced */
 };
 
+enum { MOVE_HOPS_MAX = 8 };         /* that one leaving hop may be replaced by */
+
 /* One hop of the route as the client keeps it. */
 struct slot {
 	struct route_hop hop;
 	enum slot_state state;
-	bool leaving;               /* drains: replaced as soon as someone else can */
+	bool leaving;               /* drains: replaced as soon as someone else has opened */
 	uint32_t since;             /* rows given when it took its place; until a later one's
 				     * result is back, its cache may lack some */
 	bool expected;              /* counted in transport_expect() */
 	uint32_t peer;              /* node link, 0: none */
 	uint32_t epoch;             /* of the boundary before it */
 	uint32_t told_epoch;        /* of the boundary after it, as it was last told */
+};
+
+/* A planned move of blocks [first, end), beside the route; session_move.c draws its life. */
+enum move_state { MOVE_NONE, MOVE_OPENING, MOVE_KEPT };
+
+struct move {
+	enum move_state state;
+	uint32_t first, end;
+	struct slot slots[MOVE_HOPS_MAX];   /* OPENING: those to come; KEPT: those that were */
+	uint32_t slot_count;
+	uint32_t epoch;             /* OPENING: what the OPENs said of the boundary behind them */
+	uint32_t position;          /* KEPT: rows given when they were replaced */
+	uint64_t started_ns;        /* OPENING */
+	uint64_t not_before_ns;     /* NONE: the next one may start then */
+	uint32_t abandoned;         /* in a row */
 };
 
 struct session {
@@ -51,6 +69,7 @@ struct session {
 
 	struct slot slots[ROUTE_HOPS_MAX];
 	uint32_t slot_count;
+	struct move move;
 	char kind[MEMBER_KIND_BYTES];   /* fixed by the first route */
 	uint32_t epoch;             /* last one given to a boundary */
 
@@ -80,7 +99,7 @@ struct warm {
 
 enum sessions_counter {
 	SESSIONS_OPENED, SESSIONS_FAILED, SESSIONS_OPEN, SESSIONS_STEPS, SESSIONS_REPAIRS,
-	SESSIONS_REPAIR_SECONDS, SESSIONS_STEP_SECONDS, SESSIONS_QUEUE_SECONDS,
+	SESSIONS_ABANDONED, SESSIONS_REPAIR_SECONDS, SESSIONS_STEP_SECONDS, SESSIONS_QUEUE_SECONDS,
 	SESSIONS_COMPUTE_SECONDS, SESSIONS_WIRE_SECONDS, SESSIONS_REPEATED, SESSIONS_HOPS,
 	SESSIONS_COUNTERS
 };
@@ -115,6 +134,32 @@ bool session_find_hops(struct session *s);  /* false: some blocks have no hop ye
 void session_open_slots(struct session *s);
 void session_tell_slots(struct session *s); /* all are open: who sends to whom now */
 void session_drop_slot(struct session *s, struct slot *slot);
+/* Links a new slot and sends its OPEN once the link is up: it will be hop `index` of `hops`,
+ * before `next` (NULL: the last), whose boundary has next_epoch.
+ */
+int session_open_slot(struct session *s, struct slot *slot, uint32_t index, uint32_t hops,
+		      const struct slot *next, uint32_t next_epoch, uint64_t deadline_ns);
+/* For a hop that will take its place in the route. */
+struct slot session_new_slot(struct session *s, const struct route_hop *hop);
+/* Puts `count` slots in the place of [at, at + lost); what was there is the caller's. */
+void session_splice(struct session *s, uint32_t at, uint32_t lost, const struct slot *slots,
+		    uint32_t count);
+int session_route_for(struct session *s, uint32_t first, uint32_t end, struct route *route);
+
+/* session_move.c */
+void session_move(struct session *s);       /* READY: starts what is due, ends what is open */
+/* Fills the lost slots [at, end) with those of the move, where they are for these blocks. */
+bool session_move_fills(struct session *s, uint32_t at, uint32_t end, uint32_t *filled);
+struct slot *session_move_slot(struct session *s, uint32_t peer);
+/* One of its slots is lost, or will not serve: the route stays as it is. */
+void session_move_lost(struct session *s, const struct slot *slot, const char *reason,
+		       uint64_t ban_ns);
+void session_move_result(struct session *s); /* one came through the route */
+void session_move_drop(struct session *s);   /* closes its slots */
+uint64_t session_move_due(const struct session *s);
+bool session_move_uses(const struct session *s, uint64_t server);
+bool session_move_kept(const struct session *s, uint32_t peer);
+void session_move_check(const struct session *s);
 
 /* sessions.c */
 struct warm *warm_find(struct sessions *t, uint64_t server);

@@ -53,6 +53,8 @@ void session_drop_slot(struct session *s, struct slot *slot)
 		.type = WIRE_CLOSE, .session = s->id, .epoch = s->epoch,
 	};
 
+	if (slot->expected)
+		node_expect(n, slot->peer, -1);
 	if (slot->peer) {
 		/* A hop that only seemed lost must not keep our pages. */
 		if (slot->state != SLOT_NEW && node_is_up(n, slot->peer))
@@ -81,6 +83,8 @@ static bool query_excluded(void *ctx, const struct member *m)
 	for (uint32_t i = 0; i < s->slot_count; i++)
 		if (s->slots[i].hop.server == m->id && s->slots[i].state != SLOT_LOST)
 			return true;
+	if (session_move_uses(s, m->id))
+		return true;
 	if (!warm || warm->banned_until_ns <= node_now(s->table->options.node))
 		return false;
 	return !s->desperate || !warm->peer || !node_is_up(s->table->options.node, warm->peer);
@@ -94,7 +98,8 @@ static uint32_t query_pending(void *ctx, const struct member *m)
 	return warm && warm->routed > m->load.sessions ? warm->routed - m->load.sessions : 0;
 }
 
-static int find_route(struct session *s, uint32_t first, uint32_t end, struct route *route)
+static int look_for_route(struct session *s, uint32_t first, uint32_t end, struct route *route,
+			  char *missing, size_t missing_bytes)
 {
 	const struct sessions_options *o = &s->table->options;
 	const struct route_query query = {
@@ -105,13 +110,26 @@ static int find_route(struct session *s, uint32_t first, uint32_t end, struct ro
 		.rtt_us = query_rtt, .excluded = query_excluded, .pending = query_pending,
 		.ctx = s,
 	};
+
+	return route_find(&query, route, missing, missing_bytes);
+}
+
+int session_route_for(struct session *s, uint32_t first, uint32_t end, struct route *route)
+{
+	char missing[WIRE_REASON_BYTES];
+
+	return look_for_route(s, first, end, route, missing, sizeof(missing));
+}
+
+static int find_route(struct session *s, uint32_t first, uint32_t end, struct route *route)
+{
 	char missing[WIRE_REASON_BYTES - 32];
-	int rc = route_find(&query, route, missing, sizeof(missing));
+	int rc = look_for_route(s, first, end, route, missing, sizeof(missing));
 
 	if (rc < 0) {
 		/* A banned server that answers again is better than none. */
 		s->desperate = true;
-		rc = route_find(&query, route, missing, sizeof(missing));
+		rc = look_for_route(s, first, end, route, missing, sizeof(missing));
 		s->desperate = false;
 	}
 	if (rc < 0)
@@ -154,52 +172,47 @@ static int bind_kind(struct session *s, const struct route *route)
 	return boundary_open(&s->out, &boundary);
 }
 
+struct slot session_new_slot(struct session *s, const struct route_hop *hop)
+{
+	struct warm *warm = warm_find(s->table, hop->server);
+
+	if (warm)
+		warm->routed++;
+	return (struct slot){ .hop = *hop, .epoch = ++s->epoch, .since = s->position };
+}
+
+void session_splice(struct session *s, uint32_t at, uint32_t lost, const struct slot *slots,
+		    uint32_t count)
+{
+	uint32_t after = s->slot_count - at - lost;
+
+	assert(at + count + after <= ROUTE_HOPS_MAX);
+	memmove(&s->slots[at + count], &s->slots[at + lost], after * sizeof(s->slots[0]));
+	memcpy(&s->slots[at], slots, count * sizeof(s->slots[0]));
+	s->slot_count = at + count + after;
+}
+
 /* Puts the hops of `route` in the place of slots [at, at + lost). */
 static void replace_slots(struct session *s, uint32_t at, uint32_t lost,
 			  const struct route *route)
 {
-	struct sessions *t = s->table;
-	uint32_t after = s->slot_count - at - lost;
+	struct slot fresh[ROUTE_HOPS_MAX];
 
 	s->unproven = true;
 	for (uint32_t i = at; i < at + lost; i++)
 		session_drop_slot(s, &s->slots[i]);
-	memmove(&s->slots[at + route->count], &s->slots[at + lost], after * sizeof(s->slots[0]));
-	s->slot_count = at + route->count + after;
-	for (uint32_t i = 0; i < route->count; i++) {
-		struct slot *slot = &s->slots[at + i];
-		struct warm *warm = warm_find(t, route->hops[i].server);
-
-		*slot = (struct slot){
-			.hop = route->hops[i], .epoch = ++s->epoch, .since = s->position,
-		};
-		if (warm)
-			warm->routed++;
-	}
-	if (after)
+	for (uint32_t i = 0; i < route->count; i++)
+		fresh[i] = session_new_slot(s, &route->hops[i]);
+	session_splice(s, at, lost, fresh, route->count);
+	if (at + route->count < s->slot_count)
 		s->slots[at + route->count].epoch = ++s->epoch;
-}
-
-/* A hop that drains is given up once another can take its blocks. */
-static void retire_leaving(struct session *s)
-{
-	struct route route;
-
-	for (uint32_t i = 0; i < s->slot_count; i++) {
-		struct slot *slot = &s->slots[i];
-
-		if (slot->leaving && slot->state != SLOT_LOST &&
-		    find_route(s, slot->hop.first, slot->hop.end, &route) == 0)
-			session_slot_lost(s, slot, "it is draining", s->table->options.ban_ns);
-	}
 }
 
 bool session_find_hops(struct session *s)
 {
 	struct route route;
-	uint32_t at = 0;
+	uint32_t at = 0, filled;
 
-	retire_leaving(s);
 	if (s->slot_count == 0) {
 		if (find_route(s, 0, s->table->options.blocks, &route) < 0 ||
 		    bind_kind(s, &route) < 0)
@@ -215,6 +228,10 @@ bool session_find_hops(struct session *s)
 			at++;
 			continue;
 		}
+		if (session_move_fills(s, at, end, &filled)) {
+			at += filled;
+			continue;
+		}
 		if (find_route(s, s->slots[at].hop.first, s->slots[end - 1].hop.end, &route) < 0 ||
 		    s->slot_count - (end - at) + route.count > ROUTE_HOPS_MAX)
 			goto later;
@@ -227,11 +244,10 @@ later:
 	return false;
 }
 
-static void send_open(struct session *s, uint32_t i)
+static int send_open(struct session *s, struct slot *slot, uint32_t index, uint32_t hops,
+		     const struct slot *next, uint32_t next_epoch, uint64_t deadline_ns)
 {
 	const struct sessions_options *o = &s->table->options;
-	struct slot *slot = &s->slots[i];
-	const struct slot *next = i + 1 < s->slot_count ? &s->slots[i + 1] : NULL;
 	uint64_t now = node_now(o->node);
 	struct wire_open open = {
 		.identity = le64_of(view_identity(o->fingerprint, s->kind)),
@@ -242,46 +258,54 @@ static void send_open(struct session *s, uint32_t i)
 		 */
 		.flags = le32_of(next && s->confirmed <= next->since ?
 				 WIRE_OPEN_PASS_REPLAY : 0),
-		.next_epoch = le32_of(next ? next->epoch : 1),
-		.hops = (uint8_t)s->slot_count,
+		.next_epoch = le32_of(next ? next_epoch : 1),
+		.hops = (uint8_t)hops,
 		.encoding = (uint8_t)boundary_encoding(s->out),
 	};
 	int rc;
 	struct frame f = {
-		.type = WIRE_OPEN, .session = s->id, .epoch = slot->epoch, .hop = (uint8_t)i,
+		.type = WIRE_OPEN, .session = s->id, .epoch = slot->epoch, .hop = (uint8_t)index,
 		.payload_bytes = sizeof(open),
 	};
 
-	if (s->options.deadline_ns > now && s->options.deadline_ns != UINT64_MAX)
-		f.deadline_us = (uint32_t)MIN((s->options.deadline_ns - now) / NS_PER_US,
-					      UINT32_MAX);
+	if (deadline_ns > now && deadline_ns != UINT64_MAX)
+		f.deadline_us = (uint32_t)MIN((deadline_ns - now) / NS_PER_US, UINT32_MAX);
 	wire_text_set(open.next, sizeof(open.next), next ? next->hop.address.text : "");
 	rc = node_send(o->node, slot->peer, &f, &open);
-	if (rc < 0) {
-		session_slot_lost(s, slot, error_describe(rc), o->ban_ns);
-		return;
-	}
+	if (rc < 0)
+		return rc;
 	slot->state = SLOT_OPENING;
-	slot->told_epoch = next ? next->epoch : 0;
+	slot->told_epoch = next ? next_epoch : 0;
+	return 0;
+}
+
+int session_open_slot(struct session *s, struct slot *slot, uint32_t index, uint32_t hops,
+		      const struct slot *next, uint32_t next_epoch, uint64_t deadline_ns)
+{
+	struct node *n = s->table->options.node;
+	int rc = 0;
+
+	if (!slot->peer)
+		rc = node_link(n, &slot->hop.address, &slot->peer, NULL);
+	if (rc < 0) {
+		slot->peer = 0;
+		return rc;
+	}
+	return !node_is_up(n, slot->peer) ? 0 :
+	       send_open(s, slot, index, hops, next, next_epoch, deadline_ns);
 }
 
 void session_open_slots(struct session *s)
 {
-	struct node *n = s->table->options.node;
-
 	for (uint32_t i = 0; i < s->slot_count; i++) {
+		const struct slot *next = i + 1 < s->slot_count ? &s->slots[i + 1] : NULL;
 		struct slot *slot = &s->slots[i];
-		struct error e;
+		int rc = slot->state != SLOT_NEW ? 0 :
+			 session_open_slot(s, slot, i, s->slot_count, next,
+					   next ? next->epoch : 0, s->options.deadline_ns);
 
-		if (slot->state != SLOT_NEW)
-			continue;
-		if (!slot->peer && node_link(n, &slot->hop.address, &slot->peer, &e) < 0) {
-			slot->peer = 0;
-			session_slot_lost(s, slot, e.text, s->table->options.ban_ns);
-			continue;
-		}
-		if (node_is_up(n, slot->peer))
-			send_open(s, i);
+		if (rc < 0)
+			session_slot_lost(s, slot, error_describe(rc), s->table->options.ban_ns);
 	}
 }
 

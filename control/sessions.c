@@ -24,6 +24,8 @@ static const struct counter_row rows[SESSIONS_COUNTERS] = {
 		"Steps given to routes.", NULL, NULL },
 	[SESSIONS_REPAIRS] = { COUNTER, "petals_session_hops_replaced_total",
 		"Hops given up, by reason.", "reason", NULL },
+	[SESSIONS_ABANDONED] = { COUNTER, "petals_session_moves_abandoned_total",
+		"Planned moves given up because the new hops did not open.", NULL, NULL },
 	[SESSIONS_REPAIR_SECONDS] = { HISTOGRAM, "petals_session_repair_seconds",
 		"From noticing a lost hop to its replacement being told to go on.", NULL,
 		seconds_buckets },
@@ -75,11 +77,19 @@ static struct slot *slot_of_peer(struct session *s, uint32_t peer)
 	return NULL;
 }
 
+/* Likewise, in the route or about to take a place in it. */
+static struct slot *any_slot_of_peer(struct session *s, uint32_t peer)
+{
+	struct slot *slot = slot_of_peer(s, peer);
+
+	return slot ? slot : session_move_slot(s, peer);
+}
+
 static void on_opened(void *ctx, struct message *m)
 {
 	struct sessions *t = ctx;
 	struct session *s = map_get(t->by_id, m->frame.session);
-	struct slot *slot = s ? slot_of_peer(s, m->peer) : NULL;
+	struct slot *slot = s ? any_slot_of_peer(s, m->peer) : NULL;
 
 	if (slot && slot->state == SLOT_OPENING && slot->epoch >= m->frame.epoch) {
 		slot->state = SLOT_OPEN;
@@ -102,10 +112,13 @@ static void on_lost(void *ctx, struct message *m)
 {
 	struct sessions *t = ctx;
 	struct session *s = map_get(t->by_id, m->frame.session);
+	const struct slot *move = s ? session_move_slot(s, m->peer) : NULL;
 	char reason[WIRE_REASON_BYTES];
 
 	snprintf(reason, sizeof(reason), "%.*s",
 		 (int)MIN(m->frame.payload_bytes, sizeof(reason) - 1), (const char *)m->payload);
+	if (move)
+		session_move_lost(s, move, reason, t->options.ban_ns);
 	for (uint32_t i = 0; s && i < s->slot_count; i++) {
 		struct slot *slot = &s->slots[i];
 
@@ -123,19 +136,22 @@ static void on_refused(void *ctx, struct message *m)
 	struct sessions *t = ctx;
 	struct session *s = map_get(t->by_id, m->frame.session);
 	struct slot *slot = s ? slot_of_peer(s, m->peer) : NULL;
+	const struct slot *move = s && !slot ? session_move_slot(s, m->peer) : NULL;
 	struct wire_refused refused;
+	uint64_t ban_ns;
 	uint32_t refusal;
 
 	memcpy(&refused, m->payload, sizeof(refused));
 	refusal = le32_get(refused.refusal);
+	ban_ns = refusal == REFUSED_BUSY ? BUSY_BAN_NS : t->options.ban_ns;
 	if (!wire_text_ok(refused.reason, sizeof(refused.reason)))
 		wire_text_set(refused.reason, sizeof(refused.reason), "refused without a reason");
-	if (slot && refusal == REFUSED_INVALID) {
+	if (move) {
+		session_move_lost(s, move, refused.reason, ban_ns);
+	} else if (slot && refusal == REFUSED_INVALID) {
 		/* Another server would say the same: this request cannot be served. */
 		session_fail(s, -EINVAL, "%s refused: %s", slot->hop.address.text, refused.reason);
 	} else if (slot) {
-		uint64_t ban_ns = refusal == REFUSED_BUSY ? BUSY_BAN_NS : t->options.ban_ns;
-
 		session_slot_lost(s, slot, refused.reason, ban_ns);
 		session_advance(s);
 	}
@@ -147,10 +163,13 @@ static void on_leaving(void *ctx, struct message *m)
 	struct sessions *t = ctx;
 	struct session *s = map_get(t->by_id, m->frame.session);
 	struct slot *slot = s ? slot_of_peer(s, m->peer) : NULL;
+	const struct slot *move = s && !slot ? session_move_slot(s, m->peer) : NULL;
 
 	if (slot) {
 		slot->leaving = true;
 		session_advance(s);
+	} else if (move && s->move.state == MOVE_OPENING) {
+		session_move_lost(s, move, "it is draining, too", t->options.ban_ns);
 	}
 	node_put(t->options.node, m);
 }
@@ -160,7 +179,7 @@ static void peer_up(void *ctx, const struct peer_info *info)
 	struct sessions *t = ctx;
 
 	for (struct session *s = t->list; s; s = s->next) {
-		struct slot *slot = slot_of_peer(s, info->peer);
+		struct slot *slot = any_slot_of_peer(s, info->peer);
 
 		if (slot && slot->state == SLOT_NEW)
 			session_advance(s);
@@ -180,13 +199,20 @@ static void peer_lost(void *ctx, uint32_t peer, int code, const char *reason)
 		w->peer = 0;
 	}
 	for (struct session *s = t->list; s; s = s->next) {
-		struct slot *slot = slot_of_peer(s, peer);
+		struct slot *slot = slot_of_peer(s, peer), *move = session_move_slot(s, peer);
 
-		if (!slot || s->state == SESSION_FAILED)
+		if (s->state == SESSION_FAILED)
 			continue;
-		slot->expected = false;     /* the peer and its count are gone */
-		session_slot_lost(s, slot, reason, t->options.ban_ns);
-		session_advance(s);
+		/* The peer and its counts are gone. */
+		if (move) {
+			move->expected = false;
+			session_move_lost(s, move, reason, t->options.ban_ns);
+		}
+		if (slot) {
+			slot->expected = false;
+			session_slot_lost(s, slot, reason, t->options.ban_ns);
+			session_advance(s);
+		}
 	}
 }
 
@@ -276,7 +302,7 @@ static void session_poll(struct session *s, uint64_t now_ns)
 		else
 			session_fail(s, -ETIMEDOUT, "the deadline passed at position %u of %u",
 				     s->confirmed, s->position);
-	} else if (s->state == SESSION_ROUTING && now_ns >= s->retry_ns) {
+	} else if (now_ns >= session_due(s)) {
 		session_advance(s);
 	}
 }

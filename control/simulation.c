@@ -382,16 +382,28 @@ static struct session *find_session(struct simulation *s, uint64_t id)
 	return map_get(s->sessions->by_id, id);
 }
 
+static int server_number(const struct simulation *s, uint64_t id)
+{
+	for (uint32_t i = 0; i < s->server_count; i++)
+		if (s->servers[i].place.node && s->servers[i].id == id)
+			return (int)i;
+	return -1;
+}
+
 int simulation_hop_server(struct simulation *s, uint64_t session, uint32_t hop)
 {
 	const struct session *found = find_session(s, session);
 
-	if (!found || hop >= found->slot_count)
-		return -1;
-	for (uint32_t i = 0; i < s->server_count; i++)
-		if (s->servers[i].place.node && s->servers[i].id == found->slots[hop].hop.server)
-			return (int)i;
-	return -1;
+	return found && hop < found->slot_count ?
+	       server_number(s, found->slots[hop].hop.server) : -1;
+}
+
+int simulation_move_server(struct simulation *s, uint64_t session)
+{
+	const struct session *found = find_session(s, session);
+
+	return found && found->move.slot_count ?
+	       server_number(s, found->move.slots[0].hop.server) : -1;
 }
 
 uint32_t simulation_hops(struct simulation *s, uint64_t session)

@@ -68,6 +68,10 @@ bool simulation_alive(const struct simulation *s, uint32_t server);
 /* The server that carries hop `hop` of the answer's session, -1: none now. */
 int simulation_hop_server(struct simulation *s, uint64_t session, uint32_t hop);
 uint32_t simulation_hops(struct simulation *s, uint64_t session);
+/* The server that a hop of it is about to move to, or has moved from and may come back to;
+ * -1: none.
+ */
+int simulation_move_server(struct simulation *s, uint64_t session);
 uint32_t simulation_server_sessions(const struct simulation *s, uint32_t server);
 uint32_t simulation_server_pages_held(const struct simulation *s, uint32_t server);
 

@@ -143,7 +143,7 @@ static void on_token(void *ctx, struct answer *a)
 	uint64_t now_ns = clock_ns(sim_clock(simulation_network(w->simulation)));
 
 	if (stats)
-		p->repairs = stats->repairs;
+		p->repairs = stats->repairs + stats->moves;
 	if (p->hit && p->last_ns)
 		p->gap_ns = MAX(p->gap_ns, now_ns - p->last_ns);
 	p->last_ns = now_ns;

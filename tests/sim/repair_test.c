@@ -1,102 +1,16 @@
 /* repair_test.c - whole simulated swarms: whatever happens to the hops of a generation, at
  * whatever step, its tokens and log-probabilities are those of an undisturbed run.
  */
-#include <stdlib.h>
-
-#include "control/simulation.h"
-#include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
+#include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
 /* A simulation has one thread: ThreadSanitizer sees enough in a few runs. */
 #ifdef __SANITIZE_THREAD__
-enum { TOKENS = 20, SEEDS_QUICK = 3, STRIDE = 9 };
+enum { SEEDS_QUICK = 3, STRIDE = 9 };
 #else
-enum { TOKENS = 20, SEEDS_QUICK = 60, STRIDE = 1 };
+enum { SEEDS_QUICK = 60, STRIDE = 1 };
 #endif
-
-static const uint32_t prompt[] = { 3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26, 43, 38, 32, 79,
-				   50, 28, 84, 19, 71, 69, 39, 93, 75, 10, 58, 20, 94 };
-
-/* What the swarm must say; made by one server, once. */
-static struct {
-	bool made;
-	uint32_t tokens[TOKENS];
-	float logprobs[TOKENS];
-} quiet;
-
-static void options_for(struct simulation_options *o, uint64_t seed)
-{
-	simulation_options_default(o);
-	o->seed = seed;
-	o->model = test_data("llama-gqa-tied");
-	/* PETALS_SIM_LOG=1 shows what the swarm says. */
-	log_configure(getenv("PETALS_SIM_LOG") ? LOG_DEBUG : LOG_OFF, false);
-}
-
-static struct simulation *open_swarm(const struct simulation_options *o)
-{
-	struct simulation *s = NULL;
-	struct error e;
-
-	CHECK_OK(simulation_open(&s, o, &e), &e);
-	CHECK(simulation_settle(s));
-	return s;
-}
-
-static void begin(struct answer *a, struct simulation *s)
-{
-	struct error e;
-
-	CHECK_OK(answer_begin(a, s, prompt, ARRAY_LENGTH(prompt), TOKENS, 60 * NS_PER_S, &e), &e);
-}
-
-static void make_quiet(void)
-{
-	struct simulation_options o;
-	struct answer a = { 0 }, *all[] = { &a };
-	struct simulation *s;
-
-	if (quiet.made)
-		return;
-	options_for(&o, 1);
-	o.spans = 1;
-	o.replicas = 1;
-	s = open_swarm(&o);
-	begin(&a, s);
-	CHECK(answers_wait(s, all, 1, 60 * NS_PER_S));
-	CHECK_TEXT(a.reason, "");
-	CHECK_EQ(a.count, TOKENS);
-	memcpy(quiet.tokens, a.tokens, sizeof(quiet.tokens));
-	memcpy(quiet.logprobs, a.logprobs, sizeof(quiet.logprobs));
-	quiet.made = true;
-	answer_close(&a);
-	simulation_close(s);
-}
-
-static void check_quiet(const struct answer *a, uint64_t seed)
-{
-	make_quiet();
-	if (a->reason[0])
-		fail_msg("seed %llu: %s", (unsigned long long)seed, a->reason);
-	CHECK_EQ(a->finish, FINISH_LENGTH);
-	CHECK_EQ(a->count, TOKENS);
-	for (int i = 0; i < TOKENS; i++)
-		if (a->tokens[i] != quiet.tokens[i])
-			fail_msg("seed %llu: token %d is %u, undisturbed %u",
-				 (unsigned long long)seed, i, a->tokens[i], quiet.tokens[i]);
-	CHECK_BYTES(a->logprobs, quiet.logprobs, sizeof(quiet.logprobs));
-}
-
-/* After the answers are gone, nobody holds anything for them. */
-static void check_clean(struct simulation *s, uint32_t servers)
-{
-	simulation_run(s, 2 * NS_PER_S);
-	for (uint32_t i = 0; i < servers; i++) {
-		CHECK_EQ(simulation_server_sessions(s, i), 0);
-		CHECK_EQ(simulation_server_pages_held(s, i), 0);
-	}
-}
 
 /* Goal: tokens and log-probabilities do not depend on where the model is cut. */
 TEST(cuts__same_bits_through_1_2_3_and_5_servers)
@@ -108,16 +22,16 @@ TEST(cuts__same_bits_through_1_2_3_and_5_servers)
 		struct answer a = { 0 }, *all[] = { &a };
 		struct simulation *s;
 
-		options_for(&o, test_seed() + i);
+		sim_swarm_options(&o, test_seed() + i);
 		o.spans = spans[i];
 		o.replicas = 1;
 		o.rows_max = 4 + 5 * (uint32_t)i;    /* other chunks of the prompt each time */
-		s = open_swarm(&o);
-		begin(&a, s);
+		s = sim_swarm_open(&o);
+		sim_answer_begin(&a, s);
 		CHECK(answers_wait(s, all, 1, 60 * NS_PER_S));
-		check_quiet(&a, o.seed);
+		sim_answer_check(&a, o.seed);
 		answer_close(&a);
-		check_clean(s, o.spans);
+		sim_swarm_check_clean(s, o.spans);
 		simulation_close(s);
 	}
 }
@@ -129,8 +43,8 @@ static void run_quiet(struct simulation_options *o, struct answer *a)
 	struct simulation *s;
 
 	o->replicas = 1;
-	s = open_swarm(o);
-	begin(a, s);
+	s = sim_swarm_open(o);
+	sim_answer_begin(a, s);
 	CHECK(answers_wait(s, all, 1, 60 * NS_PER_S));
 	CHECK_TEXT(a->reason, "");
 	generation_close(a->generation);
@@ -143,7 +57,7 @@ static void run_encoded(enum row_encoding round, enum compute_mode compute, uint
 {
 	struct simulation_options o;
 
-	options_for(&o, test_seed());
+	sim_swarm_options(&o, test_seed());
 	o.spans = spans;
 	o.round = round;
 	o.compute = compute;
@@ -159,8 +73,8 @@ TEST(cuts__same_bits_in_every_encoding)
 
 			run_encoded(round, mode, 1, &whole);
 			run_encoded(round, mode, 3, &cut);
-			CHECK_BYTES(whole.tokens, cut.tokens, TOKENS * sizeof(uint32_t));
-			CHECK_BYTES(whole.logprobs, cut.logprobs, TOKENS * sizeof(float));
+			CHECK_BYTES(whole.tokens, cut.tokens, SIM_TOKENS * sizeof(uint32_t));
+			CHECK_BYTES(whole.logprobs, cut.logprobs, SIM_TOKENS * sizeof(float));
 			answer_close(&whole);
 			answer_close(&cut);
 		}
@@ -240,14 +154,11 @@ static void on_token(void *ctx, struct answer *a)
 
 static void run_plan(const struct simulation_options *o, struct plan plan)
 {
-	struct answer a = { .on_token = on_token, .ctx = &plan }, *all[] = { &a };
-	struct simulation *s = open_swarm(o);
+	struct answer a = { .on_token = on_token, .ctx = &plan };
+	struct simulation *s = sim_swarm_open(o);
 
-	begin(&a, s);
-	if (!answers_wait(s, all, 1, 60 * NS_PER_S))
-		fail_msg("seed %llu: no answer in 60 virtual seconds",
-			 (unsigned long long)o->seed);
-	check_quiet(&a, o->seed);
+	sim_answer_begin(&a, s);
+	sim_answer_finish(&a, s, o->seed);
 	CHECK(plan.done_once);
 	answer_close(&a);
 	simulation_close(s);
@@ -256,11 +167,11 @@ static void run_plan(const struct simulation_options *o, struct plan plan)
 static void every_hop_every_step(enum fault fault)
 {
 	for (uint32_t hop = 0; hop < 3; hop++) {
-		for (uint32_t at = 0; at < TOKENS; at += STRIDE) {
+		for (uint32_t at = 0; at < SIM_TOKENS; at += STRIDE) {
 			struct simulation_options o;
 			struct plan plan = { .fault = fault, .hop = hop, .hops = 1, .at = at };
 
-			options_for(&o, test_seed() + 100 * hop + at);
+			sim_swarm_options(&o, test_seed() + 100 * hop + at);
 			run_plan(&o, plan);
 		}
 	}
@@ -282,11 +193,11 @@ TEST(repair__freeze_each_hop_at_every_step)
 TEST(repair__two_neighbours_at_once)
 {
 	for (uint32_t hop = 0; hop < 2; hop++) {
-		for (uint32_t at = 0; at < TOKENS; at += 3) {
+		for (uint32_t at = 0; at < SIM_TOKENS; at += 3) {
 			struct simulation_options o;
 			struct plan plan = { .fault = FAULT_KILL, .hop = hop, .hops = 2, .at = at };
 
-			options_for(&o, test_seed() + 10 * hop + at);
+			sim_swarm_options(&o, test_seed() + 10 * hop + at);
 			run_plan(&o, plan);
 		}
 	}
@@ -298,7 +209,7 @@ TEST(repair__all_hops_at_once)
 	struct simulation_options o;
 	struct plan plan = { .fault = FAULT_KILL, .hop = 0, .hops = 3, .at = 7 };
 
-	options_for(&o, test_seed());
+	sim_swarm_options(&o, test_seed());
 	run_plan(&o, plan);
 }
 
@@ -311,12 +222,11 @@ TEST(repair__only_replica_lost_names_the_blocks)
 	struct plan plan = { .fault = FAULT_KILL, .hop = 1, .hops = 1, .at = 4 };
 	struct answer a = { .on_token = on_token, .ctx = &plan }, *all[] = { &a };
 	struct simulation *s;
-	struct error e;
 
-	options_for(&o, test_seed());
+	sim_swarm_options(&o, test_seed());
 	o.replicas = 1;
-	s = open_swarm(&o);
-	CHECK_OK(answer_begin(&a, s, prompt, ARRAY_LENGTH(prompt), TOKENS, 5 * NS_PER_S, &e), &e);
+	s = sim_swarm_open(&o);
+	sim_answer_begin_within(&a, s, 5 * NS_PER_S);
 	CHECK(answers_wait(s, all, 1, 6 * NS_PER_S));
 	CHECK_EQ(a.finish, FINISH_ERROR);
 	if (!strstr(a.reason, "[1,3)"))
@@ -334,15 +244,15 @@ TEST(repair__waits_for_a_server_that_comes_back)
 	struct simulation *s;
 	struct error e;
 
-	options_for(&o, test_seed());
+	sim_swarm_options(&o, test_seed());
 	o.replicas = 1;
-	s = open_swarm(&o);
-	begin(&a, s);
+	s = sim_swarm_open(&o);
+	sim_answer_begin(&a, s);
 	CHECK(!answers_wait(s, all, 1, 2 * NS_PER_S));
 	CHECK(!simulation_alive(s, 1));
 	CHECK_OK(simulation_start(s, 1, &e), &e);
 	CHECK(answers_wait(s, all, 1, 30 * NS_PER_S));
-	check_quiet(&a, o.seed);
+	sim_answer_check(&a, o.seed);
 	answer_close(&a);
 	simulation_close(s);
 }
@@ -361,10 +271,10 @@ TEST(repair__keeps_to_its_weights)
 	uint32_t killed;
 	struct error e;
 
-	options_for(&o, test_seed());
+	sim_swarm_options(&o, test_seed());
 	memcpy(o.weights, formats, sizeof(formats));
-	s = open_swarm(&o);
-	begin(&a, s);
+	s = sim_swarm_open(&o);
+	sim_answer_begin(&a, s);
 	CHECK(!answers_wait(s, all, 1, 2 * NS_PER_S));
 	killed = simulation_alive(s, 1) ? o.spans + 1 : 1;
 	CHECK(!simulation_alive(s, killed));
@@ -374,9 +284,9 @@ TEST(repair__keeps_to_its_weights)
 	CHECK_TEXT(a.reason, "");
 	o.weights[0] = formats[killed / o.spans];
 	run_quiet(&o, &alone);
-	CHECK_EQ(a.count, TOKENS);
-	CHECK_BYTES(a.tokens, alone.tokens, TOKENS * sizeof(uint32_t));
-	CHECK_BYTES(a.logprobs, alone.logprobs, TOKENS * sizeof(float));
+	CHECK_EQ(a.count, SIM_TOKENS);
+	CHECK_BYTES(a.tokens, alone.tokens, SIM_TOKENS * sizeof(uint32_t));
+	CHECK_BYTES(a.logprobs, alone.logprobs, SIM_TOKENS * sizeof(float));
 	answer_close(&a);
 	answer_close(&alone);
 	simulation_close(s);
@@ -385,13 +295,13 @@ TEST(repair__keeps_to_its_weights)
 /* Goal: the directory may die: running generations do not notice, even a repair works. */
 TEST(directory__its_death_goes_unnoticed)
 {
-	for (uint32_t at = 0; at < TOKENS; at += 6) {
+	for (uint32_t at = 0; at < SIM_TOKENS; at += 6) {
 		struct simulation_options o;
 		struct plan quiet_hops = { .hops = 0, .at = at, .directory = true };
 		struct plan with_kill = { .fault = FAULT_KILL, .hop = 1, .hops = 1, .at = at,
 					  .directory = true };
 
-		options_for(&o, test_seed() + at);
+		sim_swarm_options(&o, test_seed() + at);
 		run_plan(&o, quiet_hops);
 		run_plan(&o, with_kill);
 	}
@@ -404,7 +314,7 @@ TEST(drain__sessions_move_and_the_server_leaves)
 		struct simulation_options o;
 		struct plan plan = { .fault = FAULT_DRAIN, .hop = hop, .hops = 1, .at = 5 };
 
-		options_for(&o, test_seed() + hop);
+		sim_swarm_options(&o, test_seed() + hop);
 		run_plan(&o, plan);
 	}
 }
@@ -416,18 +326,18 @@ TEST(batch__many_sessions_same_bits)
 	struct answer a[16] = { 0 }, *all[16];
 	struct simulation *s;
 
-	options_for(&o, test_seed());
-	s = open_swarm(&o);
+	sim_swarm_options(&o, test_seed());
+	s = sim_swarm_open(&o);
 	for (int i = 0; i < 16; i++) {
 		all[i] = &a[i];
-		begin(&a[i], s);
+		sim_answer_begin(&a[i], s);
 	}
 	CHECK(answers_wait(s, all, 16, 60 * NS_PER_S));
 	for (int i = 0; i < 16; i++) {
-		check_quiet(&a[i], o.seed);
+		sim_answer_check(&a[i], o.seed);
 		answer_close(&a[i]);
 	}
-	check_clean(s, 6);
+	sim_swarm_check_clean(s, 6);
 	simulation_close(s);
 }
 
@@ -444,7 +354,7 @@ static void random_swarm(uint64_t seed)
 	uint32_t count;
 
 	random_seed(&r, seed);
-	options_for(&o, seed);
+	sim_swarm_options(&o, seed);
 	o.spans = 1 + (uint32_t)random_below(&r, 5);
 	o.replicas = 3;
 	o.rows_max = 1 + (uint32_t)random_below(&r, 20);
@@ -452,7 +362,7 @@ static void random_swarm(uint64_t seed)
 	o.network.delay_most_ns = (30 + random_below(&r, 5000)) * NS_PER_US;
 	o.network.bytes_per_ns = random_chance(&r, 0.5) ? 0.01 : 0;
 	o.network.corrupt_chance = random_chance(&r, 0.2) ? 0.0005 : 0;
-	s = open_swarm(&o);
+	s = sim_swarm_open(&o);
 	memset(&harmed, 0, sizeof(harmed));
 	harmed.spans = o.spans;
 	harmed.count = o.spans * o.replicas;
@@ -462,19 +372,19 @@ static void random_swarm(uint64_t seed)
 			.fault = (enum fault)random_below(&r, FAULT_COUNT),
 			.hop = (uint32_t)random_below(&r, o.spans),
 			.hops = 1 + (uint32_t)random_below(&r, 2),
-			.at = (uint32_t)random_below(&r, TOKENS),
+			.at = (uint32_t)random_below(&r, SIM_TOKENS),
 			.directory = random_chance(&r, 0.2),
 			.again = random_chance(&r, 0.3),
 		};
 		a[i].on_token = on_token;
 		a[i].ctx = &plan[i];
 		all[i] = &a[i];
-		begin(&a[i], s);
+		sim_answer_begin(&a[i], s);
 	}
 	if (!answers_wait(s, all, count, 60 * NS_PER_S))
 		fail_msg("seed %llu: no answer in 60 virtual seconds", (unsigned long long)seed);
 	for (uint32_t i = 0; i < count; i++) {
-		check_quiet(&a[i], seed);
+		sim_answer_check(&a[i], seed);
 		answer_close(&a[i]);
 	}
 	memset(&harmed, 0, sizeof(harmed));
@@ -484,10 +394,8 @@ static void random_swarm(uint64_t seed)
 /* Goal: any cut, any load, any fault: the same bits.  PETALS_SIM_SEEDS=N runs N swarms. */
 TEST(random__seeded_swarms_with_faults)
 {
-	const char *text = getenv("PETALS_SIM_SEEDS");
-	uint64_t seeds = text ? strtoull(text, NULL, 10) : SEEDS_QUICK;
+	uint64_t seeds = sim_count("PETALS_SIM_SEEDS", SEEDS_QUICK);
 
-	make_quiet();
 	for (uint64_t i = 0; i < seeds; i++)
 		random_swarm(test_seed() + i);
 }
