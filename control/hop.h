@@ -26,6 +26,7 @@
 #include "compute/runner.h"
 #include "compute/scheduler.h"
 #include "control/node.h"
+#include "control/view.h"
 #include "dataplane/base/counters.h"
 
 struct hops;
@@ -45,16 +46,10 @@ struct hops_options {
 	uint64_t cost_ns;
 };
 
-struct hops_load {
-	uint32_t sessions, waiting;     /* open; steps waiting for the device */
-	uint32_t pages_free, pages;
-	uint32_t step_us;               /* smoothed time of a decode batch */
-};
-
 int hops_open(struct hops **out, const struct hops_options *o, struct error *e);
 void hops_close(struct hops *h);                         /* NULL is fine */
 struct counters *hops_counters(struct hops *h);
-void hops_load(const struct hops *h, struct hops_load *out);
+void hops_load(const struct hops *h, struct member_load *out);
 
 /* Refuses OPENs from now on and tells every client to move its session. */
 void hops_drain(struct hops *h);

@@ -74,6 +74,7 @@ struct hops {
 	uint64_t history_reserved;
 	uint32_t running;               /* steps in the runner */
 	double step_us;                 /* smoothed */
+	uint64_t progress_ns;           /* a step came out, or the first one went in */
 	uint64_t expects_check_ns;
 	bool draining;
 	struct counters *counters;

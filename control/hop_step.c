@@ -107,7 +107,8 @@ static void step_submit(struct hop *hop, struct message *m, uint32_t skip)
 	hop->received = s->out.position + s->out.rows;
 	sequence_extend(hop->sequence, hop->received);
 	hop->running++;
-	h->running++;
+	if (h->running++ == 0)
+		h->progress_ns = node_now(h->options.node);
 	counters_add(h->counters, HOPS_STEPS, h->series_steps[!decode], 1);
 	counters_add(h->counters, HOPS_ROWS, h->series_rows[!decode], s->out.rows);
 	if (m->frame.flags & WIRE_REPLAYED)
@@ -213,6 +214,7 @@ int hop_collect(struct hops *h)
 		struct step *s = w->owner;
 
 		h->running--;
+		h->progress_ns = node_now(h->options.node);
 		if (s->hop)
 			step_finish(h, s);
 		else

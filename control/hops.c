@@ -333,15 +333,36 @@ struct counters *hops_counters(struct hops *h)
 	return h->counters;
 }
 
-void hops_load(const struct hops *h, struct hops_load *out)
+/* Each next hop's round trip once; of more than there is room for, any. */
+static void add_link(const struct hops *h, const struct hop *hop, struct member_load *out)
 {
-	*out = (struct hops_load){
+	uint64_t rtt_ns = transport_rtt_ns(node_transport(h->options.node), hop->next_link);
+
+	for (uint32_t i = 0; i < out->link_count; i++)
+		if (strcmp(out->links[i].to.text, hop->next.text) == 0)
+			return;
+	if (rtt_ns == 0 || out->link_count == MEMBER_LINKS_MAX)
+		return;
+	out->links[out->link_count++] = (struct member_link){
+		.to = hop->next, .rtt_us = (uint32_t)MAX(rtt_ns / NS_PER_US, 1),
+	};
+}
+
+void hops_load(const struct hops *h, struct member_load *out)
+{
+	uint64_t now = node_now(h->options.node);
+
+	*out = (struct member_load){
 		.sessions = map_length(h->by_session),
 		.waiting = h->running,
 		.pages_free = kvcache_unreserved(h->cache),
 		.pages = kvcache_pages(h->cache),
 		.step_us = (uint32_t)h->step_us,
+		.stalled_us = h->running ? (uint32_t)((now - h->progress_ns) / NS_PER_US) : 0,
 	};
+	for (const struct hop *hop = h->newest; hop; hop = hop->older)
+		if (hop->state == HOP_READY && !hop->last)
+			add_link(h, hop, out);
 }
 
 void hops_drain(struct hops *h)

@@ -1,11 +1,14 @@
 /* route.c - the cheapest chain of servers over the blocks, for one identity class
  * after another.
  *
- * Only places where a span begins or ends can be worth a change of servers, so the
- * boundaries are those, and a search walks them once, keeping for each server the
- * cheapest way of being on it: boundaries x servers steps.  That search may use a
- * server twice, around a faster one in between.  Then the answer is sought under
- * three narrower rules, one of which every proper route obeys: the server is not
+ * Servers are changed only where a span begins or ends: elsewhere it is never worth it, but
+ * for a detour of one block through a server that is near to two that are far apart, and
+ * nobody is used as a mere relay.  The boundaries are those places, and a search walks
+ * them once, keeping for each server the cheapest way of being on it, and how it was
+ * entered at each boundary.  A server is entered from whichever other one makes that
+ * cheapest, which is looked for among those that are cheap to be on first.  That search
+ * may use a server twice, around a faster one in between.  Then the answer is sought
+ * under three narrower rules, one of which every proper route obeys: the server is not
  * used from the gap on, not used up to the gap, or it must be used across the gap.
  */
 #include "control/route.h"
@@ -15,35 +18,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/route_cost.h"
 #include "dataplane/base/memory.h"
 
 enum {
-	RTT_US_ASSUMED = 150,
-	BLOCK_US_ASSUMED = 100,         /* of a server that has not computed yet */
+	NOBODY = UINT32_MAX,            /* comes before the first, after the last */
 	BOUNDARIES_MAX = 2 * VIEW_MEMBERS_MAX + 2,
 	SEARCHES_MAX = 128,             /* narrower rules tried before the best is taken */
-	WAITING_MAX = 1000000,
 };
 
-#define BLOCK_NS_MAX (1000 * NS_PER_S)
 #define COST_NONE    UINT64_MAX
 #define PENALTY_MAX  (1000 * NS_PER_S)
 
 struct candidate {
 	const struct member *member;
+	struct route_cost cost;
 	uint32_t first, end;            /* boundaries it may be used between */
-	uint64_t network_ns, block_ns;
-	uint64_t busy;                  /* sessions there: settles ties */
+	uint32_t link_count;
+	struct { uint32_t to; uint64_t network_ns; } links[MEMBER_LINKS_MAX];   /* candidates */
 };
 
-/* How a boundary is reached at least cost: by `by`, entered at boundary `from`. */
-struct arrival {
-	uint64_t cost_ns;
-	uint32_t by, from;
+/* Where a candidate was entered from at some boundary: `via`, itself entered at `from`. */
+struct entry {
+	uint32_t via, from;
 };
 
 struct leg {
 	uint32_t by, first, end;        /* boundaries */
+};
+
+/* Of an address, to find candidates by. */
+struct place {
+	uint64_t hash;
+	uint32_t candidate;
+};
+
+/* A candidate on which a boundary is reached. */
+struct arrival {
+	uint64_t cost_ns;
+	uint32_t by;
 };
 
 struct search {
@@ -52,10 +65,16 @@ struct search {
 	struct candidate candidates[VIEW_MEMBERS_MAX];
 	uint32_t boundary_count;
 	uint32_t boundaries[BOUNDARIES_MAX];    /* blocks, ascending */
-	struct arrival arrivals[BOUNDARIES_MAX];
+	struct entry *entries;                  /* (boundaries, candidates) */
+	uint64_t entries_room;
+	struct place places[VIEW_MEMBERS_MAX];  /* ascending */
+	uint32_t arrival_count;
+	struct arrival arrivals[VIEW_MEMBERS_MAX];      /* at a boundary, cheapest first */
 	uint32_t forced[BOUNDARIES_MAX];        /* candidate + 1 for the part after it, 0: any */
 	uint64_t on_ns[VIEW_MEMBERS_MAX];       /* being on a candidate, at least cost */
 	uint32_t entered[VIEW_MEMBERS_MAX];
+	uint64_t enter_ns[VIEW_MEMBERS_MAX];    /* at the boundary at hand */
+	uint32_t last;                          /* candidate that ends the last walk */
 	uint64_t penalty_ns;                    /* per hop, to make routes shorter */
 	uint32_t searches;
 	uint64_t best_ns;
@@ -73,32 +92,13 @@ static bool takes_part(const struct route_query *q, const struct member *m, cons
 	       m->first < m->end && !(q->excluded && q->excluded(q->ctx, m));
 }
 
-static void add_candidate(struct search *s, const struct member *m)
-{
-	const struct route_query *q = s->query;
-	uint32_t pending = q->pending ? q->pending(q->ctx, m) : 0;
-	uint64_t rtt_us = q->rtt_us ? q->rtt_us(q->ctx, m) : 0;
-	uint64_t waiting = MIN((uint64_t)m->load.waiting + pending, WAITING_MAX);
-	uint64_t span = m->end - m->first;
-	uint64_t step_us = m->load.step_us ? m->load.step_us : BLOCK_US_ASSUMED * span;
-	struct candidate *c = &s->candidates[s->count++];
-
-	*c = (struct candidate){
-		.member = m,
-		.network_ns = (rtt_us ? rtt_us : RTT_US_ASSUMED) * NS_PER_US / 2,
-		.block_ns = MIN(MIN(step_us, 1000000000u) * NS_PER_US * (1 + waiting) / span,
-				BLOCK_NS_MAX),
-		.busy = (uint64_t)m->load.sessions + pending,
-	};
-}
-
 /* Equal costs go to the less busy server, then to the lower id. */
 static int compare_candidates(const void *left, const void *right)
 {
 	const struct candidate *a = left, *b = right;
 
-	if (a->busy != b->busy)
-		return a->busy < b->busy ? -1 : 1;
+	if (a->cost.busy != b->cost.busy)
+		return a->cost.busy < b->cost.busy ? -1 : 1;
 	if (a->member->id != b->member->id)
 		return a->member->id < b->member->id ? -1 : 1;
 	return 0;
@@ -147,6 +147,56 @@ static void find_boundaries(struct search *s)
 	}
 }
 
+static int compare_places(const void *left, const void *right)
+{
+	const struct place *a = left, *b = right;
+
+	return a->hash < b->hash ? -1 : a->hash > b->hash;
+}
+
+static uint64_t hash_text(const char *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;     /* FNV-1a */
+
+	for (; *text; text++)
+		hash = (hash ^ (uint8_t)*text) * 0x100000001b3;
+	return hash;
+}
+
+/* The candidate at an address, NOBODY: there is none. */
+static uint32_t candidate_at(const struct search *s, const struct address *a)
+{
+	const struct place sought = { hash_text(a->text), 0 };
+	const struct place *p = bsearch(&sought, s->places, s->count, sizeof(sought),
+					compare_places);
+
+	if (!p || strcmp(s->candidates[p->candidate].member->address.text, a->text) != 0)
+		return NOBODY;
+	return p->candidate;
+}
+
+/* What candidates have measured to each other. */
+static void find_links(struct search *s)
+{
+	for (uint32_t i = 0; i < s->count; i++)
+		s->places[i] = (struct place){
+			hash_text(s->candidates[i].member->address.text), i };
+	qsort(s->places, s->count, sizeof(*s->places), compare_places);
+	for (uint32_t i = 0; i < s->count; i++) {
+		struct candidate *c = &s->candidates[i];
+
+		for (uint32_t k = 0; k < c->member->load.link_count; k++) {
+			const struct member_link *l = &c->member->load.links[k];
+			uint32_t to = candidate_at(s, &l->to);
+
+			if (to == NOBODY)
+				continue;
+			c->links[c->link_count].to = to;
+			c->links[c->link_count++].network_ns = l->rtt_us * NS_PER_US / 2;
+		}
+	}
+}
+
 static void gather(struct search *s, const char *kind)
 {
 	const struct view *v = s->query->view;
@@ -155,9 +205,25 @@ static void gather(struct search *s, const char *kind)
 	s->count = 0;
 	for (i = 0; i < v->count; i++)
 		if (takes_part(s->query, &v->members[i], kind))
-			add_candidate(s, &v->members[i]);
+			s->candidates[s->count++] = (struct candidate){
+				.member = &v->members[i],
+				.cost = route_cost_of(s->query, &v->members[i]),
+			};
 	qsort(s->candidates, s->count, sizeof(*s->candidates), compare_candidates);
 	find_boundaries(s);
+	find_links(s);
+}
+
+static int make_room(struct search *s)
+{
+	uint64_t wanted = (uint64_t)s->boundary_count * s->count;
+
+	if (wanted <= s->entries_room)
+		return 0;
+	mem_free(s->entries);
+	s->entries = mem_calloc(wanted, sizeof(*s->entries));
+	s->entries_room = s->entries ? wanted : 0;
+	return s->entries ? 0 : -ENOMEM;
 }
 
 /* ---- the search ---- */
@@ -169,56 +235,114 @@ static bool allowed(const struct search *s, uint32_t by, uint32_t at)
 	return c->first <= at && at < c->end && (!s->forced[at] || s->forced[at] == by + 1);
 }
 
+static uint64_t between_ns(const struct search *s, uint32_t from, uint32_t to)
+{
+	const struct candidate *one = &s->candidates[from], *two = &s->candidates[to];
+
+	for (uint32_t i = 0; i < one->link_count; i++)
+		if (one->links[i].to == to)
+			return one->links[i].network_ns;
+	for (uint32_t i = 0; i < two->link_count; i++)
+		if (two->links[i].to == from)
+			return two->links[i].network_ns;
+	return two->cost.network_ns;
+}
+
+static int compare_arrivals(const void *left, const void *right)
+{
+	const struct arrival *a = left, *b = right;
+
+	if (a->cost_ns != b->cost_ns)
+		return a->cost_ns < b->cost_ns ? -1 : 1;
+	return a->by < b->by ? -1 : a->by > b->by;
+}
+
+static void gather_arrivals(struct search *s)
+{
+	s->arrival_count = 0;
+	for (uint32_t i = 0; i < s->count; i++)
+		if (s->on_ns[i] != COST_NONE)
+			s->arrivals[s->arrival_count++] = (struct arrival){ s->on_ns[i], i };
+	qsort(s->arrivals, s->arrival_count, sizeof(s->arrivals[0]), compare_arrivals);
+}
+
+/* The cheapest way of entering a candidate at boundary `at`. */
+static void enter(struct search *s, uint32_t by, uint32_t at)
+{
+	struct entry *e = &s->entries[(uint64_t)at * s->count + by];
+	uint64_t best = COST_NONE;
+
+	*e = (struct entry){ .via = NOBODY };
+	if (at == 0)
+		best = s->candidates[by].cost.before_ns;
+	for (uint32_t i = 0; at && i < s->arrival_count; i++) {
+		const struct arrival *a = &s->arrivals[i];
+		uint64_t cost_ns;
+
+		if (a->cost_ns >= best)
+			break;
+		cost_ns = a->by == by ? COST_NONE : a->cost_ns + between_ns(s, a->by, by);
+		if (cost_ns >= best)
+			continue;
+		best = cost_ns;
+		*e = (struct entry){ .via = a->by, .from = s->entered[a->by] };
+	}
+	s->enter_ns[by] = best == COST_NONE ? COST_NONE : best + s->penalty_ns;
+}
+
 /* From boundary `at` to the next one on one candidate: stays on it, or enters it. */
 static void advance(struct search *s, uint32_t by, uint32_t at)
 {
-	const struct candidate *c = &s->candidates[by];
-	struct arrival *next = &s->arrivals[at + 1];
-	uint64_t enter_ns = s->arrivals[at].cost_ns;
 	uint64_t blocks = s->boundaries[at + 1] - s->boundaries[at];
 
 	if (!allowed(s, by, at)) {
 		s->on_ns[by] = COST_NONE;
 		return;
 	}
-	if (enter_ns != COST_NONE)
-		enter_ns += c->network_ns + s->penalty_ns;
-	if (enter_ns < s->on_ns[by]) {
-		s->on_ns[by] = enter_ns;
+	if (s->enter_ns[by] < s->on_ns[by]) {
+		s->on_ns[by] = s->enter_ns[by];
 		s->entered[by] = at;
 	}
-	if (s->on_ns[by] == COST_NONE)
-		return;
-	s->on_ns[by] += c->block_ns * blocks;
-	if (s->on_ns[by] < next->cost_ns)
-		*next = (struct arrival){ s->on_ns[by], by, s->entered[by] };
+	if (s->on_ns[by] != COST_NONE)
+		s->on_ns[by] += s->candidates[by].cost.block_ns * blocks;
 }
 
 static uint64_t walk(struct search *s)
 {
+	uint64_t best = COST_NONE;
 	uint32_t at, i;
 
 	for (i = 0; i < s->count; i++)
 		s->on_ns[i] = COST_NONE;
-	s->arrivals[0] = (struct arrival){ 0 };
 	for (at = 0; at + 1 < s->boundary_count; at++) {
-		s->arrivals[at + 1] = (struct arrival){ .cost_ns = COST_NONE };
+		gather_arrivals(s);
+		for (i = 0; i < s->count; i++)
+			if (allowed(s, i, at))
+				enter(s, i, at);
 		for (i = 0; i < s->count; i++)
 			advance(s, i, at);
 	}
-	return s->arrivals[s->boundary_count - 1].cost_ns;
+	for (i = 0; i < s->count; i++) {
+		uint64_t on_ns = s->on_ns[i], after_ns = s->candidates[i].cost.after_ns;
+
+		if (on_ns == COST_NONE || on_ns + after_ns >= best)
+			continue;
+		best = on_ns + after_ns;
+		s->last = i;
+	}
+	return best;
 }
 
 /* The legs of the last walk, in order; legs has room for every boundary. */
 static uint32_t unwind(const struct search *s, struct leg *legs)
 {
-	uint32_t at = s->boundary_count - 1, count = 0, i;
+	uint32_t end = s->boundary_count - 1, count = 0, i;
+	struct entry on = { s->last, s->entered[s->last] };
 
-	while (at) {
-		const struct arrival *a = &s->arrivals[at];
-
-		legs[count++] = (struct leg){ a->by, a->from, at };
-		at = a->from;
+	while (on.via != NOBODY) {
+		legs[count++] = (struct leg){ on.via, on.from, end };
+		end = on.from;
+		on = s->entries[(uint64_t)on.from * s->count + on.via];
 	}
 	for (i = 0; i < count / 2; i++) {
 		struct leg swapped = legs[i];
@@ -246,13 +370,14 @@ static uint32_t find_repeat(const struct leg *legs, uint32_t count, uint32_t *ag
 static uint64_t cost_of(const struct search *s, const struct leg *legs, uint32_t count,
 			uint64_t penalty_ns)
 {
-	uint64_t cost_ns = 0;
+	uint64_t cost_ns = s->candidates[legs[count - 1].by].cost.after_ns;
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
 		const struct candidate *c = &s->candidates[legs[i].by];
 
-		cost_ns += c->network_ns + penalty_ns + c->block_ns *
+		cost_ns += i ? between_ns(s, legs[i - 1].by, legs[i].by) : c->cost.before_ns;
+		cost_ns += penalty_ns + c->cost.block_ns *
 			   (s->boundaries[legs[i].end] - s->boundaries[legs[i].first]);
 	}
 	return cost_ns;
@@ -403,7 +528,7 @@ static const char *next_kind(const struct route_query *q, const char *last)
 }
 
 struct outcome {
-	bool found;
+	bool found, no_memory;
 	uint64_t best_ns;               /* of what was found */
 	uint32_t missing_blocks;        /* fewest so far */
 };
@@ -415,7 +540,8 @@ static void try_kind(struct search *s, const char *kind, struct outcome *o, stru
 	uint32_t blocks;
 
 	gather(s, kind);
-	if (solve(s)) {
+	o->no_memory = o->no_memory || make_room(s) < 0;
+	if (!o->no_memory && solve(s)) {
 		uint64_t cost_ns = cost_of(s, s->best, s->best_count, 0);
 
 		if (!o->found || cost_ns < o->best_ns)
@@ -448,7 +574,10 @@ int route_find(const struct route_query *q, struct route *out, char *missing,
 		try_kind(s, q->kind, &o, out, missing, missing_bytes);
 	while (!q->kind && (kind = next_kind(q, kind)))
 		try_kind(s, kind, &o, out, missing, missing_bytes);
+	mem_free(s->entries);
 	mem_free(s);
+	if (o.no_memory)
+		return -ENOMEM;
 	if (o.found) {
 		missing[0] = '\0';
 		return 0;

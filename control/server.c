@@ -47,16 +47,8 @@ const char *server_state_name(enum server_state state)
 
 static void server_announce(struct server *s)
 {
-	struct hops_load load = { 0 };
-
-	if (s->hops) {
-		hops_load(s->hops, &load);
-		s->member.load = (struct member_load){
-			.sessions = load.sessions, .waiting = load.waiting,
-			.pages_free = load.pages_free, .pages = load.pages,
-			.step_us = load.step_us,
-		};
-	}
+	if (s->hops)
+		hops_load(s->hops, &s->member.load);
 	if (s->directory)
 		directory_client_update(s->directory, &s->member);
 }
@@ -169,7 +161,7 @@ static void left(void *ctx)
 
 static void drain_poll(struct server *s, uint64_t now_ns)
 {
-	struct hops_load load = { 0 };
+	struct member_load load = { 0 };
 
 	if (s->hops)
 		hops_load(s->hops, &load);

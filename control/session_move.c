@@ -107,10 +107,13 @@ bool session_move_kept(const struct session *s, uint32_t peer)
 
 static bool begin(struct session *s, const struct slot *leaving)
 {
+	const struct route_query query =
+		session_route_query(s, leaving->hop.first, leaving->hop.end);
+	char missing[WIRE_REASON_BYTES];
 	struct move *m = &s->move;
 	struct route route;
 
-	if (session_route_for(s, leaving->hop.first, leaving->hop.end, &route) < 0 ||
+	if (route_find(&query, &route, missing, sizeof(missing)) < 0 ||
 	    route.count > MOVE_HOPS_MAX || s->slot_count + route.count > ROUTE_HOPS_MAX)
 		return false;
 	m->first = leaving->hop.first;

@@ -144,7 +144,8 @@ struct slot session_new_slot(struct session *s, const struct route_hop *hop);
 /* Puts `count` slots in the place of [at, at + lost); what was there is the caller's. */
 void session_splice(struct session *s, uint32_t at, uint32_t lost, const struct slot *slots,
 		    uint32_t count);
-int session_route_for(struct session *s, uint32_t first, uint32_t end, struct route *route);
+/* For blocks [first, end) between those who have the blocks around them. */
+struct route_query session_route_query(struct session *s, uint32_t first, uint32_t end);
 
 /* session_move.c */
 void session_move(struct session *s);       /* READY: starts what is due, ends what is open */

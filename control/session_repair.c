@@ -98,11 +98,10 @@ static uint32_t query_pending(void *ctx, const struct member *m)
 	return warm && warm->routed > m->load.sessions ? warm->routed - m->load.sessions : 0;
 }
 
-static int look_for_route(struct session *s, uint32_t first, uint32_t end, struct route *route,
-			  char *missing, size_t missing_bytes)
+struct route_query session_route_query(struct session *s, uint32_t first, uint32_t end)
 {
 	const struct sessions_options *o = &s->table->options;
-	const struct route_query query = {
+	struct route_query query = {
 		.view = directory_client_view(o->directory),
 		.fingerprint = o->fingerprint,
 		.kind = s->kind[0] ? s->kind : o->kind,
@@ -111,14 +110,21 @@ static int look_for_route(struct session *s, uint32_t first, uint32_t end, struc
 		.ctx = s,
 	};
 
-	return route_find(&query, route, missing, missing_bytes);
+	for (uint32_t i = 0; i < s->slot_count; i++) {
+		if (s->slots[i].hop.end == first)
+			query.before = s->slots[i].hop.server;
+		if (s->slots[i].hop.first == end)
+			query.after = s->slots[i].hop.server;
+	}
+	return query;
 }
 
-int session_route_for(struct session *s, uint32_t first, uint32_t end, struct route *route)
+static int look_for_route(struct session *s, uint32_t first, uint32_t end, struct route *route,
+			  char *missing, size_t missing_bytes)
 {
-	char missing[WIRE_REASON_BYTES];
+	const struct route_query query = session_route_query(s, first, end);
 
-	return look_for_route(s, first, end, route, missing, sizeof(missing));
+	return route_find(&query, route, missing, missing_bytes);
 }
 
 static int find_route(struct session *s, uint32_t first, uint32_t end, struct route *route)

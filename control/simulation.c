@@ -314,6 +314,11 @@ struct generations *simulation_generations(struct simulation *s)
 	return s->generations;
 }
 
+const struct view *simulation_view(const struct simulation *s)
+{
+	return directory_client_view(s->watch);
+}
+
 const struct model_config *simulation_config(const struct simulation *s)
 {
 	return model_config(s->model);
@@ -322,7 +327,7 @@ const struct model_config *simulation_config(const struct simulation *s)
 static bool settled(void *ctx)
 {
 	const struct simulation *s = ctx;
-	const struct view *v = directory_client_view(s->watch);
+	const struct view *v = simulation_view(s);
 	uint32_t serving = 0, running = 0;
 
 	for (uint32_t i = 0; i < v->count; i++)
@@ -415,7 +420,7 @@ uint32_t simulation_hops(struct simulation *s, uint64_t session)
 
 uint32_t simulation_server_sessions(const struct simulation *s, uint32_t server)
 {
-	struct hops_load load = { 0 };
+	struct member_load load = { 0 };
 
 	if (s->servers[server].server && server_hops(s->servers[server].server))
 		hops_load(server_hops(s->servers[server].server), &load);
@@ -424,7 +429,7 @@ uint32_t simulation_server_sessions(const struct simulation *s, uint32_t server)
 
 uint32_t simulation_server_pages_held(const struct simulation *s, uint32_t server)
 {
-	struct hops_load load = { 0 };
+	struct member_load load = { 0 };
 
 	if (s->servers[server].server && server_hops(s->servers[server].server))
 		hops_load(server_hops(s->servers[server].server), &load);

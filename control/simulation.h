@@ -47,6 +47,7 @@ void simulation_close(struct simulation *s);             /* NULL is fine */
 struct sim_network *simulation_network(struct simulation *s);
 struct sessions *simulation_sessions(struct simulation *s);
 struct generations *simulation_generations(struct simulation *s);
+const struct view *simulation_view(const struct simulation *s);      /* the client's */
 const struct model_config *simulation_config(const struct simulation *s);
 /* Runs until every server serves and the client sees them all; false: it did not within
  * 10 virtual seconds.

@@ -170,10 +170,18 @@ void view_missing(const struct view *v, uint64_t fingerprint, const char *kind,
 
 json_t *member_load_to_json(const struct member_load *l)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "sessions", (json_int_t)l->sessions,
+	json_t *links = json_array();
+
+	for (uint32_t i = 0; i < l->link_count; i++)
+		json_array_append_new(links, json_pack("{s:s, s:I}", "to", l->links[i].to.text,
+						       "rtt_us",
+						       (json_int_t)l->links[i].rtt_us));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+			 "sessions", (json_int_t)l->sessions,
 			 "waiting", (json_int_t)l->waiting,
 			 "pages_free", (json_int_t)l->pages_free, "pages", (json_int_t)l->pages,
-			 "step_us", (json_int_t)l->step_us);
+			 "step_us", (json_int_t)l->step_us,
+			 "stalled_us", (json_int_t)l->stalled_us, "links", links);
 }
 
 json_t *member_to_json(const struct member *m)
@@ -190,18 +198,46 @@ json_t *member_to_json(const struct member *m)
 			 "version", m->version);
 }
 
+static void read_address(struct json_reader *r, const char *key, struct address *out)
+{
+	char text[ADDRESS_TEXT_BYTES];
+	struct error fault;
+
+	json_read_text(r, key, false, text, sizeof(text));
+	if (json_read_result(r) == 0 && address_parse(out, text, &fault) < 0)
+		json_read_fail(r, key, "is no address: %s", fault.text);
+}
+
+static int read_links(struct json_reader *r, struct member_load *out)
+{
+	uint32_t count = json_read_length(r, "links", MEMBER_LINKS_MAX);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct json_reader item = json_read_element(r, "links", i);
+
+		read_address(&item, "to", &out->links[i].to);
+		out->links[i].rtt_us = (uint32_t)json_read_u64(&item, "rtt_us", 1, UINT32_MAX);
+		if (json_read_result(&item) < 0)
+			return json_read_result(&item);
+	}
+	out->link_count = count;
+	return json_read_result(r);
+}
+
 int member_load_from_json(struct member_load *out, const json_t *j, const char *path,
 			  struct error *e)
 {
 	struct json_reader r;
 
+	memset(out, 0, sizeof(*out));
 	json_read_open(&r, j, path, e);
 	out->sessions = (uint32_t)json_read_u64(&r, "sessions", 0, UINT32_MAX);
 	out->waiting = (uint32_t)json_read_u64(&r, "waiting", 0, UINT32_MAX);
 	out->pages = (uint32_t)json_read_u64(&r, "pages", 0, UINT32_MAX);
 	out->pages_free = (uint32_t)json_read_u64(&r, "pages_free", 0, out->pages);
 	out->step_us = (uint32_t)json_read_u64(&r, "step_us", 0, UINT32_MAX);
-	return json_read_result(&r);
+	out->stalled_us = (uint32_t)json_read_u64(&r, "stalled_us", 0, UINT32_MAX);
+	return json_read_result(&r) < 0 ? json_read_result(&r) : read_links(&r, out);
 }
 
 int member_state_from_json(enum member_state *out, struct json_reader *r, const char *key)
@@ -211,22 +247,12 @@ int member_state_from_json(enum member_state *out, struct json_reader *r, const 
 	return json_read_result(r);
 }
 
-static void read_address(struct json_reader *r, struct address *out)
-{
-	char text[ADDRESS_TEXT_BYTES];
-	struct error fault;
-
-	json_read_text(r, "address", false, text, sizeof(text));
-	if (json_read_result(r) == 0 && address_parse(out, text, &fault) < 0)
-		json_read_fail(r, "address", "is no address: %s", fault.text);
-}
-
 static int read_member(struct json_reader *r, struct member *m)
 {
 	memset(m, 0, sizeof(*m));
 	m->id = json_read_id(r, "id");
 	json_read_text(r, "name", false, m->name, sizeof(m->name));
-	read_address(r, &m->address);
+	read_address(r, "address", &m->address);
 	json_read_text(r, "metrics", true, m->metrics, sizeof(m->metrics));
 	json_read_text(r, "kind", true, m->kind, sizeof(m->kind));
 	json_read_text(r, "model", true, m->model, sizeof(m->model));

@@ -17,6 +17,7 @@
 enum {
 	VIEW_MEMBERS_MAX = 1024, VIEW_BLOCKS_MAX = 4096,
 	MEMBER_NAME_BYTES = 64, MEMBER_KIND_BYTES = 32,
+	MEMBER_LINKS_MAX = 8,
 };
 
 /* joining: loading weights.  serving.  draining: finishes its sessions, takes
@@ -24,10 +25,19 @@ enum {
  */
 enum member_state { MEMBER_JOINING, MEMBER_SERVING, MEMBER_DRAINING, MEMBER_OFFLINE };
 
+/* From a server to one that comes after it in a route. */
+struct member_link {
+	struct address to;
+	uint32_t rtt_us;                     /* smoothed */
+};
+
 struct member_load {
 	uint32_t sessions, waiting;          /* open sessions; steps waiting for the device */
 	uint32_t pages_free, pages;          /* unreserved; all */
 	uint32_t step_us;                    /* smoothed compute time of a decode batch */
+	uint32_t stalled_us;                 /* since a step last came out; 0: none is in */
+	uint32_t link_count;
+	struct member_link links[MEMBER_LINKS_MAX];     /* measured ones, each address once */
 };
 
 struct member {

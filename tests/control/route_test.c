@@ -32,6 +32,7 @@ static void be_cuda(struct member *m)
 struct told {
 	uint32_t rtt_us[2048], pending[2048];
 	bool excluded[2048];
+	uint64_t before, after;
 };
 
 static uint32_t rtt_us(void *ctx, const struct member *m)
@@ -53,6 +54,7 @@ static struct route_query query(const struct view *v, struct told *t, uint32_t b
 {
 	return (struct route_query){
 		.view = v, .fingerprint = 5, .kind = "cpu", .first = 0, .end = blocks,
+		.before = t->before, .after = t->after,
 		.rtt_us = rtt_us, .excluded = excluded, .pending = pending, .ctx = t,
 	};
 }
@@ -68,12 +70,49 @@ static uint64_t block_ns(const struct told *t, const struct member *m)
 	       (m->end - m->first);
 }
 
+static uint64_t measured_ns(const struct member *from, const struct member *to)
+{
+	for (uint32_t i = 0; from && to && i < from->load.link_count; i++)
+		if (strcmp(from->load.links[i].to.text, to->address.text) == 0)
+			return from->load.links[i].rtt_us * 500ull;
+	return 0;
+}
+
+/* From one server to the next, NULL: from or to the caller. */
+static uint64_t between_ns(const struct told *t, const struct member *from,
+			   const struct member *to)
+{
+	uint64_t measured = measured_ns(from, to);
+
+	if (!measured)
+		measured = measured_ns(to, from);
+	return measured ? measured : network_ns(t, to ? to : from);
+}
+
+static void measure(struct member *from, const struct member *to, uint32_t us)
+{
+	from->load.links[from->load.link_count].to = to->address;
+	from->load.links[from->load.link_count++].rtt_us = us;
+}
+
+/* Whether a span that may be used begins or ends at a block. */
+static bool is_boundary(const struct view *v, const struct told *t, uint32_t block)
+{
+	for (uint32_t i = 0; i < v->count; i++)
+		if (!t->excluded[v->members[i].id] &&
+		    (v->members[i].first == block || v->members[i].end == block))
+			return true;
+	return false;
+}
+
 /* Tries every server for block `at` on; used has the servers that were left. */
 static void try_all(const struct view *v, const struct told *t, uint32_t at, uint32_t end,
 		    int on, uint32_t used, uint64_t cost_ns, uint64_t *best_ns)
 {
 	if (at == end) {
-		*best_ns = MIN(*best_ns, cost_ns);
+		const struct member *last = &v->members[on];
+
+		*best_ns = MIN(*best_ns, cost_ns + between_ns(t, last, view_find(v, t->after)));
 		return;
 	}
 	for (uint32_t i = 0; i < v->count; i++) {
@@ -81,10 +120,13 @@ static void try_all(const struct view *v, const struct told *t, uint32_t at, uin
 		bool stays = (int)i == on;
 
 		if (m->first > at || at >= m->end || t->excluded[m->id] ||
-		    (!stays && used & 1u << i))
+		    (!stays && used & 1u << i) ||
+		    (!stays && on >= 0 && !is_boundary(v, t, at)))
 			continue;
 		try_all(v, t, at + 1, end, (int)i, used | 1u << i,
-			cost_ns + block_ns(t, m) + (stays ? 0 : network_ns(t, m)), best_ns);
+			cost_ns + block_ns(t, m) +
+				(stays ? 0 : between_ns(t, on < 0 ? view_find(v, t->before) :
+							&v->members[on], m)), best_ns);
 	}
 }
 
@@ -143,7 +185,17 @@ TEST(route_find__as_brute_force)
 			t->pending[id] = (uint32_t)random_below(&random, 2);
 			t->excluded[id] = random_chance(&random, 0.1);
 		}
+		for (uint32_t i = 0; i < v->count; i++)
+			for (uint32_t k = 0; k < v->count; k++)
+				if (i != k && random_chance(&random, 0.3))
+					measure(&v->members[i], &v->members[k],
+						1 + (uint32_t)random_below(&random, 3000));
 		q.first = (uint32_t)random_below(&random, q.end);
+		/* Servers around the blocks asked for, not used for them. */
+		t->before = q.before = random_below(&random, 3);
+		t->after = q.after = random_below(&random, 3);
+		t->excluded[1] = t->excluded[1] || t->before == 1 || t->after == 1;
+		t->excluded[2] = t->excluded[2] || t->before == 2 || t->after == 2;
 		try_all(v, t, q.first, q.end, -1, 0, 0, &best_ns);
 		rc = route_find(&q, &r, missing, sizeof(missing));
 		CHECK_EQ(rc, best_ns == UINT64_MAX ? -ENOENT : 0);
@@ -156,6 +208,34 @@ TEST(route_find__as_brute_force)
 		CHECK_EQ(r.cost_us, best_ns / 1000);
 	}
 	CHECK(found > 500);
+	view_close(v);
+	mem_free(t);
+}
+
+/* Goal: round trips that servers have measured to each other decide, from either side. */
+TEST(route_find__goes_where_servers_are_near_each_other)
+{
+	struct told *t = mem_calloc(1, sizeof(*t));
+	struct route_query q;
+	struct view *v;
+	struct route r;
+	char missing[64];
+
+	CHECK_EQ(view_open(&v), 0);
+	host(v, 1, 0, 10, 100);
+	host(v, 2, 0, 10, 100);
+	host(v, 3, 10, 20, 100);
+	host(v, 4, 10, 20, 100);
+	t->rtt_us[1] = t->rtt_us[2] = t->rtt_us[3] = t->rtt_us[4] = 200;
+	measure(view_find(v, 1), view_find(v, 3), 5000);
+	measure(view_find(v, 1), view_find(v, 4), 4000);
+	measure(view_find(v, 2), view_find(v, 3), 6000);
+	measure(view_find(v, 4), view_find(v, 2), 20);
+	q = query(v, t, 20);
+	CHECK_EQ(route_find(&q, &r, missing, sizeof(missing)), 0);
+	CHECK_EQ(r.hops[0].server, 2);
+	CHECK_EQ(r.hops[1].server, 4);
+	CHECK_EQ(r.cost_us, 100 + 100 + 10 + 100 + 100);
 	view_close(v);
 	mem_free(t);
 }

@@ -220,3 +220,31 @@ TEST(session__a_repair_is_told)
 	session_close(w.session);
 	simulation_close(s);
 }
+
+/* Goal: servers tell the directory how far those are that come after them in routes. */
+TEST(session__its_servers_report_their_links)
+{
+	struct simulation *s = swarm(3, 1);
+	const struct view *v = simulation_view(s);
+	struct watched w = { 0 };
+	float rows[HIDDEN];
+	uint32_t links = 0;
+	struct error e;
+
+	fill(rows, 1);
+	CHECK_OK(watch(&w, s, 10, 30 * NS_PER_S, &e), &e);
+	simulation_run(s, 50 * NS_PER_MS);
+	CHECK_EQ(session_step(w.session, rows, 1, false), 0);
+	simulation_run(s, 3 * NS_PER_S);
+	for (uint32_t i = 0; i < v->count; i++) {
+		const struct member_load *l = &v->members[i].load;
+
+		links += l->link_count;
+		CHECK_EQ(l->link_count, v->members[i].end < v->members[i].blocks);
+		for (uint32_t k = 0; k < l->link_count; k++)
+			CHECK(l->links[k].rtt_us >= 40 && l->links[k].rtt_us <= 400);
+	}
+	CHECK_EQ(links, 2);
+	session_close(w.session);
+	simulation_close(s);
+}

@@ -12,7 +12,8 @@ static struct member member(uint64_t id, uint32_t first, uint32_t end)
 		.id = id, .kind = "cpu-f32", .model = "tiny", .fingerprint = 0xf1,
 		.blocks = 32,
 		.first = first, .end = end, .state = MEMBER_SERVING,
-		.load = { 3, 2, 10, 20, 1500 }, .expires_unix_ms = 1700000000123,
+		.load = { 3, 2, 10, 20, 1500, 70, 1, { { { "127.0.0.1:7099" }, 85 } } },
+		.expires_unix_ms = 1700000000123,
 		.version = "0.1.0",
 		.metrics = "http://127.0.0.1:7801/metrics",
 	};
@@ -137,8 +138,15 @@ TEST(member_from_json__refuses)
 		{ "fingerprint", "null", "member.fingerprint must be an id" },
 		{ "load", "[]", "member.load must be an object" },
 		{ "load", "{\"sessions\":1,\"waiting\":0,\"pages\":4,\"pages_free\":5,"
-			  "\"step_us\":1}",
+			  "\"step_us\":1,\"stalled_us\":0,\"links\":[]}",
 		  "member.load.pages_free must be a whole number from 0 to 4" },
+		{ "load", "{\"sessions\":1,\"waiting\":0,\"pages\":4,\"pages_free\":4,"
+			  "\"step_us\":1,\"stalled_us\":0,\"links\":[{\"to\":\"x\",\"rtt_us\":1}]}",
+		  "member.load.links[0].to is no address" },
+		{ "load", "{\"sessions\":1,\"waiting\":0,\"pages\":4,\"pages_free\":4,"
+			  "\"step_us\":1,\"stalled_us\":0,"
+			  "\"links\":[{\"to\":\"127.0.0.1:1\",\"rtt_us\":0}]}",
+		  "member.load.links[0].rtt_us must be a whole number from 1" },
 		{ "load", "{\"sessions\":1e300}", "member.load.sessions must be a whole number" },
 		{ "version", "7", "member.version must be text" },
 	};
