@@ -266,3 +266,8 @@ uint64_t runner_deadline(const struct runner *r)
 		return clock_ns(r->options.clock);
 	return UINT64_MAX;
 }
+
+void runner_set_cost(struct runner *r, uint64_t cost_ns)
+{
+	r->options.cost_ns = cost_ns;
+}

@@ -57,4 +57,7 @@ void *runner_collect(struct runner *r);
  */
 uint64_t runner_deadline(const struct runner *r);
 
+/* Without a thread: what turns cost from now on. */
+void runner_set_cost(struct runner *r, uint64_t cost_ns);
+
 #endif

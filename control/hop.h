@@ -59,4 +59,7 @@ void hops_drain(struct hops *h);
  */
 int hops_canary(struct hops *h, void (*done)(void *ctx, int status), void *ctx);
 
+/* Simulations: what a batch costs from now on. */
+void hops_set_cost(struct hops *h, uint64_t cost_ns);
+
 #endif

@@ -72,8 +72,9 @@ struct hops {
 	struct hop *oldest, *newest;
 	uint32_t waiting;               /* hops in HOP_WAITING */
 	uint64_t history_reserved;
-	uint32_t running;               /* steps in the runner */
+	uint32_t running, running_rows; /* steps in the runner, and theirs */
 	double step_us;                 /* smoothed */
+	double canary_us;               /* what one step took when nothing was warm */
 	uint64_t progress_ns;           /* a step came out, or the first one went in */
 	uint64_t expects_check_ns;
 	bool draining;

@@ -109,6 +109,7 @@ static void step_submit(struct hop *hop, struct message *m, uint32_t skip)
 	hop->running++;
 	if (h->running++ == 0)
 		h->progress_ns = node_now(h->options.node);
+	h->running_rows += s->out.rows;
 	counters_add(h->counters, HOPS_STEPS, h->series_steps[!decode], 1);
 	counters_add(h->counters, HOPS_ROWS, h->series_rows[!decode], s->out.rows);
 	if (m->frame.flags & WIRE_REPLAYED)
@@ -144,10 +145,16 @@ void hop_step(struct hops *h, struct message *m)
 	message_put(node_transport(h->options.node), m);
 }
 
+/* Without a thread a batch takes virtual time after it was computed. */
+static uint64_t finished_ns(const struct hops *h, const struct work *w)
+{
+	return h->options.threaded ? w->finished_ns : node_now(h->options.node);
+}
+
 /* Exponential smoothing over decode batches, for the load the directory hears of. */
 static void step_measure(struct hops *h, const struct work *w)
 {
-	double seconds = (double)(w->finished_ns - w->started_ns) / NS_PER_S;
+	double seconds = (double)(finished_ns(h, w) - w->started_ns) / NS_PER_S;
 	double queued = (double)(w->started_ns - w->queued_ns) / NS_PER_S;
 
 	counters_observe(h->counters, HOPS_QUEUE_SECONDS, 0, queued);
@@ -189,7 +196,7 @@ static void step_finish(struct hops *h, struct step *s)
 
 		step_measure(h, w);
 		s->out.queue_us += (uint32_t)((w->started_ns - w->queued_ns) / NS_PER_US);
-		s->out.compute_us += (uint32_t)((w->finished_ns - w->started_ns) / NS_PER_US);
+		s->out.compute_us += (uint32_t)((finished_ns(h, w) - w->started_ns) / NS_PER_US);
 		if (w->status < 0 || boundary_append(hop->out, &s->out) < 0)
 			step_fail(hop, s);
 		else
@@ -200,6 +207,7 @@ static void step_finish(struct hops *h, struct step *s)
 
 static void canary_finish(struct hops *h, struct step *s)
 {
+	h->canary_us = (double)(finished_ns(h, &s->work) - s->work.started_ns) / NS_PER_US;
 	sequence_close(s->work.sequence);
 	mem_free((void *)s->work.in);
 	h->canary_done(h->canary_ctx, s->work.status);
@@ -214,6 +222,7 @@ int hop_collect(struct hops *h)
 		struct step *s = w->owner;
 
 		h->running--;
+		h->running_rows -= w->rows;
 		h->progress_ns = node_now(h->options.node);
 		if (s->hop)
 			step_finish(h, s);

@@ -348,17 +348,28 @@ static void add_link(const struct hops *h, const struct hop *hop, struct member_
 	};
 }
 
+/* A row of a prompt takes no longer than a step of one row does. */
+static uint32_t stalled_us(const struct hops *h)
+{
+	uint64_t us = (node_now(h->options.node) - h->progress_ns) / NS_PER_US;
+	uint64_t ordinary_us =
+		(uint64_t)((h->step_us > 0 ? h->step_us : h->canary_us) * h->running_rows);
+
+	/* The canary itself may take as long as it likes. */
+	if (h->running == 0 || ordinary_us == 0 || us <= ordinary_us)
+		return 0;
+	return (uint32_t)MIN(us - ordinary_us, UINT32_MAX);
+}
+
 void hops_load(const struct hops *h, struct member_load *out)
 {
-	uint64_t now = node_now(h->options.node);
-
 	*out = (struct member_load){
 		.sessions = map_length(h->by_session),
 		.waiting = h->running,
 		.pages_free = kvcache_unreserved(h->cache),
 		.pages = kvcache_pages(h->cache),
 		.step_us = (uint32_t)h->step_us,
-		.stalled_us = h->running ? (uint32_t)((now - h->progress_ns) / NS_PER_US) : 0,
+		.stalled_us = stalled_us(h),
 	};
 	for (const struct hop *hop = h->newest; hop; hop = hop->older)
 		if (hop->state == HOP_READY && !hop->last)
@@ -392,6 +403,7 @@ int hops_canary(struct hops *h, void (*done)(void *ctx, int status), void *ctx)
 	h->canary_done = done;
 	h->canary_ctx = ctx;
 	h->running++;
+	h->running_rows++;
 	s->work = (struct work){
 		.sequence = sequence, .first = h->info->first, .end = h->info->end,
 		.rows = 1, .out_rows = 1,
@@ -401,4 +413,9 @@ int hops_canary(struct hops *h, void (*done)(void *ctx, int status), void *ctx)
 	};
 	runner_submit(h->runner, &s->work);
 	return 0;
+}
+
+void hops_set_cost(struct hops *h, uint64_t cost_ns)
+{
+	runner_set_cost(h->runner, cost_ns);
 }

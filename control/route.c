@@ -287,7 +287,8 @@ static void enter(struct search *s, uint32_t by, uint32_t at)
 		best = cost_ns;
 		*e = (struct entry){ .via = a->by, .from = s->entered[a->by] };
 	}
-	s->enter_ns[by] = best == COST_NONE ? COST_NONE : best + s->penalty_ns;
+	s->enter_ns[by] = best == COST_NONE ? COST_NONE :
+			  best + s->penalty_ns + s->candidates[by].cost.stall_ns;
 }
 
 /* From boundary `at` to the next one on one candidate: stays on it, or enters it. */
@@ -377,7 +378,7 @@ static uint64_t cost_of(const struct search *s, const struct leg *legs, uint32_t
 		const struct candidate *c = &s->candidates[legs[i].by];
 
 		cost_ns += i ? between_ns(s, legs[i - 1].by, legs[i].by) : c->cost.before_ns;
-		cost_ns += penalty_ns + c->cost.block_ns *
+		cost_ns += penalty_ns + c->cost.stall_ns + c->cost.block_ns *
 			   (s->boundaries[legs[i].end] - s->boundaries[legs[i].first]);
 	}
 	return cost_ns;

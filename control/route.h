@@ -5,7 +5,8 @@
  * step_us x blocks / span x (1 + waiting), and changes from one server to the next: half
  * the round trip that one of the two has measured to the other, and until one has, half the
  * caller's own to the next one.  Into the first server and back from the last one it is half
- * the caller's own.  Only serving members of one model and one identity class take part;
+ * the caller's own.  A server that has not finished a step for unusually long costs that
+ * long, too.  Only serving members of one model and one identity class take part;
  * no server appears twice.
  *
  * Threads    Pure functions; safe anywhere.
@@ -18,7 +19,10 @@
 
 #include "control/view.h"
 
-enum { ROUTE_HOPS_MAX = 64 };
+enum {
+	ROUTE_HOPS_MAX = 64,
+	ROUTE_STALL_US = 1000000,       /* a step that takes longer is no ordinary one anywhere */
+};
 
 struct route_hop {
 	uint64_t server;                /* member id */
@@ -38,7 +42,7 @@ struct route_query {
 	const char *kind;               /* NULL: the class with the best route */
 	uint32_t first, end;
 	uint64_t before, after;         /* servers whose blocks lie around these; 0: the caller */
-	bool alone;                     /* as if nobody waited anywhere */
+	bool alone;                     /* as if nobody waited anywhere, unless it is stalled */
 	uint32_t block_us;              /* of servers that have not computed yet; 0: 100 */
 	/* Measured by the caller, 0: unknown (150 us is assumed). */
 	uint32_t (*rtt_us)(void *ctx, const struct member *m);

@@ -9,6 +9,9 @@ enum {
 	WAITING_MAX = 1000000,
 };
 
+/* An unfinished step is an ordinary one for so many times of what one takes. */
+enum { STALL_STEPS = 4 };
+
 #define BLOCK_NS_MAX (1000 * NS_PER_S)
 
 /* Half the round trip that `from` has measured to `to`; 0: it has not. */
@@ -55,6 +58,9 @@ struct route_cost route_cost_of(const struct route_query *q, const struct member
 
 	c.block_ns = MIN(MIN(step_us, 1000000000u) * NS_PER_US * (q->alone ? 1 : 1 + waiting) /
 			 span, BLOCK_NS_MAX);
+	if (m->load.stalled_us > ROUTE_STALL_US ||
+	    (!q->alone && m->load.stalled_us > STALL_STEPS * step_us))
+		c.stall_ns = m->load.stalled_us * NS_PER_US;
 	c.before_ns = before ? change_ns(q, before, m) : c.network_ns;
 	c.after_ns = after ? change_ns(q, m, after) : c.network_ns;
 	return c;
@@ -68,5 +74,6 @@ uint64_t route_cost_us(const struct route_query *q, uint64_t server)
 	if (!m || m->first >= m->end)
 		return UINT64_MAX;
 	c = route_cost_of(q, m);
-	return (c.before_ns + c.block_ns * (q->end - q->first) + c.after_ns) / NS_PER_US;
+	return (c.before_ns + c.stall_ns + c.block_ns * (q->end - q->first) + c.after_ns) /
+	       NS_PER_US;
 }

@@ -15,6 +15,7 @@ struct route_cost {
 	uint64_t before_ns, after_ns;   /* from who comes before the query's blocks, to who
 					 * comes after them */
 	uint64_t block_ns;
+	uint64_t stall_ns;              /* it has not finished anything for so long */
 	uint64_t busy;                  /* sessions there: settles ties */
 };
 

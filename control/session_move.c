@@ -2,7 +2,8 @@
  * while steps still flow through it.
  *
  *   from     to       by
- *   NONE     OPENING  a hop leaves and others could take its blocks: they are sent OPENs
+ *   NONE     OPENING  a hop leaves (it drains, or session_slow.c calls it slow) and others could
+ *                     take its blocks: they are sent OPENs
  *   OPENING  NONE     one of them refused, was lost or took too long: the route is as it was
  *   OPENING  NONE     the leaving hop was lost first: those being opened fill the gap
  *   OPENING  KEPT     all of them said OPENED: they take its place and are replayed to
@@ -11,6 +12,7 @@
  *
  * What the two sets of hops say to their neighbours is kept apart by epochs, as in a repair.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "control/session_private.h"
@@ -33,6 +35,17 @@ void session_move_check(const struct session *s)
 		assert(m->state != MOVE_KEPT || slot->state == SLOT_OPEN);
 	}
 	assert(!m->slot_count || m->slots[m->slot_count - 1].hop.end == m->end);
+}
+
+/* Whether it is still slow is found out anew. */
+static void forget_slow(struct session *s, struct slot *slots, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (slots[i].leaving != LEAVE_SLOW)
+			continue;
+		slots[i].leaving = LEAVE_NOT;
+		session_slow_calm(s, &slots[i]);
+	}
 }
 
 void session_move_drop(struct session *s)
@@ -62,6 +75,7 @@ static void abandon(struct session *s, const char *who, const char *why)
 	counters_add(t->counters, SESSIONS_ABANDONED, 0, 1);
 	session_move_drop(s);
 	s->move.abandoned++;
+	forget_slow(s, s->slots, s->slot_count);
 	pause_moves(s);
 	sessions_check_at(t, session_move_due(s));
 }
@@ -118,6 +132,8 @@ static bool begin(struct session *s, const struct slot *leaving)
 		return false;
 	m->first = leaving->hop.first;
 	m->end = leaving->hop.end;
+	if (leaving->leaving == LEAVE_DRAINS)
+		snprintf(m->why, sizeof(m->why), "which leaves");
 	for (uint32_t i = 0; i < route.count; i++)
 		m->slots[i] = session_new_slot(s, &route.hops[i]);
 	m->slot_count = route.count;
@@ -130,16 +146,17 @@ static bool begin(struct session *s, const struct slot *leaving)
 /* The first leaving hop whose blocks somebody could take. */
 static void begin_any(struct session *s)
 {
-	bool wanted = false;
+	bool drains = false;
 
 	for (uint32_t i = 0; i < s->slot_count; i++) {
 		if (!s->slots[i].leaving)
 			continue;
 		if (begin(s, &s->slots[i]))
 			return;
-		wanted = true;
+		drains = drains || s->slots[i].leaving == LEAVE_DRAINS;
 	}
-	if (wanted)
+	forget_slow(s, s->slots, s->slot_count);
+	if (drains)
 		pause_moves(s);
 }
 
@@ -182,12 +199,30 @@ static void open_slots(struct session *s)
 	}
 }
 
+/* The log, and who counts. */
+static void tell(struct session *s, const struct slot *from, const struct slot *to)
+{
+	struct sessions *t = s->table;
+	bool slow = from->leaving == LEAVE_SLOW;
+
+	s->stats.moves++;
+	counters_add(t->counters, SESSIONS_REPAIRS,
+		     counters_series(t->counters, SESSIONS_REPAIRS, slow ? "slow" : "leaving"), 1);
+	if (slow)
+		counters_add(t->counters, SESSIONS_SLOW,
+			     counters_series(t->counters, SESSIONS_SLOW, from->hop.address.text),
+			     1);
+	log_info("session", "%016llx: blocks [%u,%u) move from %s, %s, to %s after %.1f ms",
+		 (unsigned long long)s->id, s->move.first, s->move.end, from->hop.address.text,
+		 s->move.why, to->hop.address.text,
+		 (double)(node_now(t->options.node) - s->move.started_ns) / NS_PER_MS);
+}
+
 /* All are open: they take their place; those that leave are kept until the new ones have
  * answered.
  */
 static void change_over(struct session *s)
 {
-	struct sessions *t = s->table;
 	struct move *m = &s->move;
 	struct slot old[MOVE_HOPS_MAX];
 	uint32_t at, end, count = m->slot_count;
@@ -200,8 +235,12 @@ static void change_over(struct session *s)
 		m->slots[0].epoch = ++s->epoch;
 		m->epoch = ++s->epoch;
 	}
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		m->slots[i].since = s->position;
+		m->slots[i].calms = old[0].calms;
+		if (old[0].leaving == LEAVE_SLOW)
+			session_slow_calm(s, &m->slots[i]);
+	}
 	session_splice(s, at, end - at, m->slots, count);
 	if (at + count < s->slot_count)
 		s->slots[at + count].epoch = m->epoch;
@@ -211,14 +250,7 @@ static void change_over(struct session *s)
 	m->position = s->position;
 	m->abandoned = 0;
 	s->unproven = true;
-	s->stats.moves++;
-	counters_add(t->counters, SESSIONS_REPAIRS,
-		     counters_series(t->counters, SESSIONS_REPAIRS, "leaving"), 1);
-	log_info("session",
-		 "%016llx: blocks [%u,%u) move from %s, which leaves, to %s after %.1f ms",
-		 (unsigned long long)s->id, m->first, m->end, old[0].hop.address.text,
-		 s->slots[at].hop.address.text,
-		 (double)(node_now(t->options.node) - m->started_ns) / NS_PER_MS);
+	tell(s, old, &s->slots[at]);
 	session_tell_slots(s);
 }
 
@@ -257,6 +289,7 @@ bool session_move_fills(struct session *s, uint32_t at, uint32_t end, uint32_t *
 	log_info("session", "%016llx: blocks [%u,%u) %s %s", (unsigned long long)s->id, first, last,
 		 m->state == MOVE_KEPT ? "go back to" : "were about to move to",
 		 m->slots[0].hop.address.text);
+	forget_slow(s, m->slots, m->slot_count);
 	for (uint32_t i = at; i < end; i++)
 		session_drop_slot(s, &s->slots[i]);
 	m->slots[0].epoch = ++s->epoch;

@@ -29,11 +29,17 @@ enum slot_state {
 
 enum { MOVE_HOPS_MAX = 8 };         /* that one leaving hop may be replaced by */
 
+/* Why a hop is replaced as soon as someone else has opened its blocks. */
+enum leave { LEAVE_NOT, LEAVE_DRAINS, LEAVE_SLOW };
+
 /* One hop of the route as the client keeps it. */
 struct slot {
 	struct route_hop hop;
 	enum slot_state state;
-	bool leaving;               /* drains: replaced as soon as someone else has opened */
+	enum leave leaving;
+	uint32_t slow;              /* checks in a row that found it slow */
+	uint64_t calm_until_ns;     /* it is not called slow until then */
+	uint32_t calms;             /* of these blocks: each makes the next one longer */
 	uint32_t since;             /* rows given when it took its place; until a later one's
 				     * result is back, its cache may lack some */
 	bool expected;              /* counted in transport_expect() */
@@ -55,6 +61,7 @@ struct move {
 	uint64_t started_ns;        /* OPENING */
 	uint64_t not_before_ns;     /* NONE: the next one may start then */
 	uint32_t abandoned;         /* in a row */
+	char why[128];              /* the hop leaves, for the log */
 };
 
 struct session {
@@ -93,13 +100,15 @@ struct warm {
 	uint32_t peer;              /* 0: to be dialed again */
 	uint32_t routed;            /* slots of ours on it */
 	uint32_t failures;          /* since a result last came through it */
+	uint32_t block_us;          /* what a block takes there when it goes well; 0: unknown */
 	uint64_t banned_until_ns;
 	bool present;               /* in the view */
 };
 
 enum sessions_counter {
 	SESSIONS_OPENED, SESSIONS_FAILED, SESSIONS_OPEN, SESSIONS_STEPS, SESSIONS_REPAIRS,
-	SESSIONS_ABANDONED, SESSIONS_REPAIR_SECONDS, SESSIONS_STEP_SECONDS, SESSIONS_QUEUE_SECONDS,
+	SESSIONS_ABANDONED, SESSIONS_SLOW, SESSIONS_REPAIR_SECONDS, SESSIONS_STEP_SECONDS,
+	SESSIONS_QUEUE_SECONDS,
 	SESSIONS_COMPUTE_SECONDS, SESSIONS_WIRE_SECONDS, SESSIONS_REPEATED, SESSIONS_HOPS,
 	SESSIONS_COUNTERS
 };
@@ -115,6 +124,7 @@ struct sessions {
 	struct warm *warm;
 	uint32_t warm_count;
 	uint64_t warm_check_ns;
+	uint64_t slow_check_ns;
 	struct counters *counters;
 };
 
@@ -162,7 +172,13 @@ bool session_move_uses(const struct session *s, uint64_t server);
 bool session_move_kept(const struct session *s, uint32_t peer);
 void session_move_check(const struct session *s);
 
+/* session_slow.c */
+void sessions_check_slow(struct sessions *t);   /* to be called each SLOW_CHECK_NS */
+/* Blocks moved because they were slow, or could not: they stay here for a while. */
+void session_slow_calm(const struct session *s, struct slot *slot);
+
 /* sessions.c */
+#define SLOW_CHECK_NS (1 * NS_PER_S)
 struct warm *warm_find(struct sessions *t, uint64_t server);
 void warm_ban(struct sessions *t, struct warm *w, uint64_t ban_ns);
 void sessions_check_at(struct sessions *t, uint64_t when_ns);

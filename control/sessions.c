@@ -26,6 +26,9 @@ static const struct counter_row rows[SESSIONS_COUNTERS] = {
 		"Hops given up, by reason.", "reason", NULL },
 	[SESSIONS_ABANDONED] = { COUNTER, "petals_session_moves_abandoned_total",
 		"Planned moves given up because the new hops did not open.", NULL, NULL },
+	[SESSIONS_SLOW] = { COUNTER, "petals_session_slow_hops_total",
+		"Hops left because they were slow and others were not, by address.", "server",
+		NULL },
 	[SESSIONS_REPAIR_SECONDS] = { HISTOGRAM, "petals_session_repair_seconds",
 		"From noticing a lost hop to its replacement being told to go on.", NULL,
 		seconds_buckets },
@@ -166,7 +169,7 @@ static void on_leaving(void *ctx, struct message *m)
 	const struct slot *move = s && !slot ? session_move_slot(s, m->peer) : NULL;
 
 	if (slot) {
-		slot->leaving = true;
+		slot->leaving = LEAVE_DRAINS;
 		session_advance(s);
 	} else if (move && s->move.state == MOVE_OPENING) {
 		session_move_lost(s, move, "it is draining, too", t->options.ban_ns);
@@ -315,6 +318,10 @@ static int sessions_poll(void *ctx, uint64_t now_ns)
 		t->warm_check_ns = now_ns + WARM_CHECK_NS;
 		warm_update(t);
 	}
+	if (now_ns >= t->slow_check_ns) {
+		t->slow_check_ns = now_ns + SLOW_CHECK_NS;
+		sessions_check_slow(t);
+	}
 	if (now_ns < t->check_ns)
 		return 0;
 	t->check_ns = UINT64_MAX;
@@ -332,7 +339,7 @@ static uint64_t sessions_deadline(void *ctx)
 {
 	const struct sessions *t = ctx;
 
-	return MIN(t->check_ns, t->warm_check_ns);
+	return MIN(t->check_ns, MIN(t->warm_check_ns, t->slow_check_ns));
 }
 
 static int sessions_open_tables(struct sessions *t)

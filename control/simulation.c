@@ -377,6 +377,12 @@ void simulation_slow(struct simulation *s, uint32_t server, uint64_t extra_ns)
 		sim_delay(s->network, s->servers[server].place.number, extra_ns);
 }
 
+void simulation_slow_device(struct simulation *s, uint32_t server, uint64_t batch_ns)
+{
+	if (s->servers[server].server && server_hops(s->servers[server].server))
+		hops_set_cost(server_hops(s->servers[server].server), batch_ns);
+}
+
 bool simulation_alive(const struct simulation *s, uint32_t server)
 {
 	return s->servers[server].place.node != NULL;

@@ -63,6 +63,7 @@ void simulation_drain(struct simulation *s, uint32_t server, uint64_t within_ns)
 void simulation_cut_servers(struct simulation *s, uint32_t a, uint32_t b, bool cut);
 void simulation_cut_client(struct simulation *s, uint32_t server, bool cut);
 void simulation_slow(struct simulation *s, uint32_t server, uint64_t extra_ns);
+void simulation_slow_device(struct simulation *s, uint32_t server, uint64_t batch_ns);
 void simulation_kill_directory(struct simulation *s);
 int simulation_start_directory(struct simulation *s, struct error *e);
 bool simulation_alive(const struct simulation *s, uint32_t server);

@@ -35,7 +35,8 @@ struct member_load {
 	uint32_t sessions, waiting;          /* open sessions; steps waiting for the device */
 	uint32_t pages_free, pages;          /* unreserved; all */
 	uint32_t step_us;                    /* smoothed compute time of a decode batch */
-	uint32_t stalled_us;                 /* since a step last came out; 0: none is in */
+	uint32_t stalled_us;                 /* without a finished step, past what all that are
+					      * in could take one row after another */
 	uint32_t link_count;
 	struct member_link links[MEMBER_LINKS_MAX];     /* measured ones, each address once */
 };

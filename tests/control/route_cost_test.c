@@ -61,6 +61,24 @@ TEST(route_cost_us__adds_up)
 	view_close(v);
 }
 
+/* Goal: who does not finish its steps costs as long as it has not, in company from a few usual
+ * steps on, alone only when that is long anywhere.
+ */
+TEST(route_cost_of__stalled_servers)
+{
+	struct member m = host(7, 0, 10, 1000);
+	struct route_query q = { .end = 10 };
+
+	m.load.stalled_us = 3000;
+	CHECK_EQ(route_cost_of(&q, &m).stall_ns, 0);
+	m.load.stalled_us = 30000;
+	CHECK_EQ(route_cost_of(&q, &m).stall_ns, 30 * NS_PER_MS);
+	q.alone = true;
+	CHECK_EQ(route_cost_of(&q, &m).stall_ns, 0);
+	m.load.stalled_us = ROUTE_STALL_US + 1;
+	CHECK_EQ(route_cost_of(&q, &m).stall_ns, NS_PER_S + NS_PER_US);
+}
+
 /* Goal: who has not computed yet is taken for as fast as the caller says. */
 TEST(route_cost_of__unknown_servers)
 {

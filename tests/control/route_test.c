@@ -124,7 +124,7 @@ static void try_all(const struct view *v, const struct told *t, uint32_t at, uin
 		    (!stays && on >= 0 && !is_boundary(v, t, at)))
 			continue;
 		try_all(v, t, at + 1, end, (int)i, used | 1u << i,
-			cost_ns + block_ns(t, m) +
+			cost_ns + block_ns(t, m) + (stays ? 0 : m->load.stalled_us * 1000ull) +
 				(stays ? 0 : between_ns(t, on < 0 ? view_find(v, t->before) :
 							&v->members[on], m)), best_ns);
 	}
@@ -181,6 +181,8 @@ TEST(route_find__as_brute_force)
 						1 + (uint32_t)random_below(&random, 3000));
 
 			m->load.waiting = (uint32_t)random_below(&random, 3);
+			if (random_chance(&random, 0.1))
+				m->load.stalled_us = 20000 + (uint32_t)random_below(&random, 9000);
 			t->rtt_us[id] = (uint32_t)random_below(&random, 200);
 			t->pending[id] = (uint32_t)random_below(&random, 2);
 			t->excluded[id] = random_chance(&random, 0.1);
