@@ -445,7 +445,12 @@ uint32_t simulation_server_pages_held(const struct simulation *s, uint32_t serve
 static void on_token(void *ctx, const struct generation_token *t)
 {
 	struct answer *a = ctx;
+	const struct session_stats *stats = generation_stats(a->generation);
 
+	if (stats) {
+		a->repairs = stats->repairs;
+		a->moves = stats->moves;
+	}
 	if (a->on_token)
 		a->on_token(a->ctx, a);
 	assert(a->count < a->room);

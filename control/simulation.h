@@ -88,7 +88,7 @@ struct answer {
 	enum finish finish;
 	int code;
 	char reason[256];
-	uint32_t repairs;
+	uint32_t repairs, moves;        /* of its route, until the token taken in last */
 	/* Called before token `count` is taken in; may inject faults. */
 	void (*on_token)(void *ctx, struct answer *a);
 	void *ctx;

@@ -74,7 +74,6 @@ struct plan {
 
 	bool hit;                       /* something was */
 	uint64_t last_ns, gap_ns;       /* of tokens: the last one, the longest gap since the hit */
-	uint32_t repairs;
 };
 
 struct swarm {
@@ -139,11 +138,8 @@ static void on_token(void *ctx, struct answer *a)
 {
 	struct plan *p = ctx;
 	struct swarm *w = p->swarm;
-	const struct session_stats *stats = generation_stats(a->generation);
 	uint64_t now_ns = clock_ns(sim_clock(simulation_network(w->simulation)));
 
-	if (stats)
-		p->repairs = stats->repairs + stats->moves;
 	if (p->hit && p->last_ns)
 		p->gap_ns = MAX(p->gap_ns, now_ns - p->last_ns);
 	p->last_ns = now_ns;
@@ -360,7 +356,7 @@ static int run_seed(const struct sim_flags *f, uint64_t seed, const struct model
 	report->generations += w->count;
 	report->faults += w->faults;
 	for (uint32_t i = 0; i < w->count; i++) {
-		report->repairs += w->plans[i].repairs;
+		report->repairs += w->answers[i].repairs + w->answers[i].moves;
 		if (rc == 0 && w->plans[i].gap_ns)
 			rc = sim_report_pause(report, seed, w->plans[i].gap_ns, e);
 	}

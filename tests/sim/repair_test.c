@@ -1,7 +1,6 @@
 /* repair_test.c - whole simulated swarms: whatever happens to the hops of a generation, at
  * whatever step, its tokens and log-probabilities are those of an undisturbed run.
  */
-#include "dataplane/base/memory.h"
 #include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
@@ -152,7 +151,8 @@ static void on_token(void *ctx, struct answer *a)
 	}
 }
 
-static void run_plan(const struct simulation_options *o, struct plan plan)
+/* Checks the answer; what is returned is closed, and tells of repairs and moves. */
+static struct answer run_plan(const struct simulation_options *o, struct plan plan)
 {
 	struct answer a = { .on_token = on_token, .ctx = &plan };
 	struct simulation *s = sim_swarm_open(o);
@@ -162,6 +162,7 @@ static void run_plan(const struct simulation_options *o, struct plan plan)
 	CHECK(plan.done_once);
 	answer_close(&a);
 	simulation_close(s);
+	return a;
 }
 
 static void every_hop_every_step(enum fault fault)
@@ -170,9 +171,14 @@ static void every_hop_every_step(enum fault fault)
 		for (uint32_t at = 0; at < SIM_TOKENS; at += STRIDE) {
 			struct simulation_options o;
 			struct plan plan = { .fault = fault, .hop = hop, .hops = 1, .at = at };
+			struct answer a;
 
 			sim_swarm_options(&o, test_seed() + 100 * hop + at);
-			run_plan(&o, plan);
+			a = run_plan(&o, plan);
+			CHECK_EQ(a.moves, 0);
+			CHECK(a.repairs <= 1);
+			/* Near the end the last steps may be past the hop already. */
+			CHECK(a.repairs == 1 || at + 3 > SIM_TOKENS);
 		}
 	}
 }
@@ -313,9 +319,12 @@ TEST(drain__sessions_move_and_the_server_leaves)
 	for (uint32_t hop = 0; hop < 3; hop++) {
 		struct simulation_options o;
 		struct plan plan = { .fault = FAULT_DRAIN, .hop = hop, .hops = 1, .at = 5 };
+		struct answer a;
 
 		sim_swarm_options(&o, test_seed() + hop);
-		run_plan(&o, plan);
+		a = run_plan(&o, plan);
+		CHECK_EQ(a.moves, 1);
+		CHECK_EQ(a.repairs, 0);
 	}
 }
 
