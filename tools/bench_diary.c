@@ -98,6 +98,8 @@ static void print_ratios(const json_t *r)
 	       at(r, "swarm.ratios.servers_prefill"));
 	printf("| many clients / one client, one server, decode | %.2f |\n",
 	       at(r, "swarm.ratios.crowd_decode_over_one_client"));
+	printf("| many clients / one client, several servers, decode | %.2f |\n",
+	       at(r, "swarm.ratios.crowd_decode_over_one_client_servers"));
 	printf("| many clients / one client, one server, with their prompts | %.2f |\n",
 	       at(r, "swarm.ratios.crowd_over_one_client"));
 	printf("| many clients / one client, several servers, with their prompts | %.2f |\n",
@@ -125,6 +127,7 @@ static void print_served(const struct bench_swarm_flags *f, const json_t *r)
 	static const struct { const char *label, *key; int digits; } rows[] = {
 		{ "decode, one client, tok/s", "decode_tokens_per_second", 0 },
 		{ "decode, all clients, tok/s", "crowd_decode_tokens_per_second", 0 },
+		{ "rows in the batch of a step of theirs", "crowd_batch_rows", 1 },
 		{ "one client with its prompt, tok/s", "alone_tokens_per_second", 0 },
 		{ "all clients with their prompts, tok/s", "crowd_tokens_per_second", 0 },
 		{ "prefill 512, tok/s", "prefill_512_tokens_per_second", 0 },

@@ -108,14 +108,28 @@ int local_swarm_steps(const struct local_swarm *s, struct step_times *out, struc
 	return rc;
 }
 
-int local_swarm_serve(const struct local_swarm *s, const struct bench_swarm_flags *f,
-		      uint32_t clients, uint32_t tokens, uint32_t prompt_tokens,
+int local_swarm_batches(const struct local_swarm *s, struct batches *out, struct error *e)
+{
+	int rc = 0;
+
+	*out = (struct batches){ 0 };
+	for (uint32_t i = 0; i < s->servers && rc == 0; i++) {
+		struct buffer page = { 0 };
+		const char *text;
+
+		rc = local_swarm_metrics(s, i, &page, e);
+		text = buffer_string(&page);
+		out->steps += metric_sum(text, "petals_server_batch_rows_count");
+		out->rows += metric_sum(text, "petals_server_batch_rows_sum");
+		buffer_close(&page);
+	}
+	return rc;
+}
+
+int local_swarm_serve(const struct local_swarm *s, struct serve_options o,
 		      struct serve_result *out, struct error *e)
 {
-	const struct serve_options o = {
-		.gateway = s->gateway, .clients = clients, .tokens = tokens,
-		.prompt_tokens = prompt_tokens, .ids_below = IDS_BELOW,
-	};
-
+	o.gateway = s->gateway;
+	o.ids_below = IDS_BELOW;
 	return serve_measure(&o, out, e);
 }

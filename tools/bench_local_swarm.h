@@ -35,8 +35,12 @@ int local_swarm_carrier(const struct local_swarm *s, uint32_t hop, uint32_t hops
 struct step_times { double steps, step_s, queue_s, compute_s, wire_s; };
 int local_swarm_steps(const struct local_swarm *s, struct step_times *out, struct error *e);
 
-int local_swarm_serve(const struct local_swarm *s, const struct bench_swarm_flags *f,
-		      uint32_t clients, uint32_t tokens, uint32_t prompt_tokens,
+/* Steps that its servers ran, and the rows of the batches these were in, summed. */
+struct batches { double steps, rows; };
+int local_swarm_batches(const struct local_swarm *s, struct batches *out, struct error *e);
+
+/* Which gateway, and the ids of prompts, are filled in. */
+int local_swarm_serve(const struct local_swarm *s, struct serve_options o,
 		      struct serve_result *out, struct error *e);
 
 #endif

@@ -19,6 +19,7 @@ struct shape {
 	double alone[SWARM_ROUNDS], crowd[SWARM_ROUNDS];   /* with the prompt's time */
 	double prefill[SWARM_ROUNDS], itl[SWARM_ROUNDS];
 	struct step_times times;        /* of the single client's steps, all rounds */
+	struct batches batches;         /* of the crowds, all rounds */
 	struct serve_result last_single, last_crowd;
 	double beyond_most;             /* bytes: the largest server */
 };
@@ -38,26 +39,54 @@ static int add_steps(struct shape *s, const struct step_times *before, struct er
 	return 0;
 }
 
+/* Prompts of the crowd have the numbers from 0 on. */
+static int serve(const struct shape *s, const struct bench_swarm_flags *f, uint32_t clients,
+		 uint32_t first_prompt, struct serve_result *out, struct error *e)
+{
+	const struct serve_options o = {
+		.clients = clients, .tokens = (uint32_t)f->tokens,
+		.prompt_tokens = (uint32_t)f->prompt_tokens, .first_prompt = first_prompt,
+	};
+
+	return local_swarm_serve(&s->swarm, o, out, e);
+}
+
+static int serve_crowd(struct shape *s, const struct bench_swarm_flags *f, struct error *e)
+{
+	struct batches before, after;
+	int rc = local_swarm_batches(&s->swarm, &before, e);
+
+	serve_result_close(&s->last_crowd);
+	if (rc == 0)
+		rc = serve(s, f, (uint32_t)f->clients, 0, &s->last_crowd, e);
+	if (rc == 0)
+		rc = local_swarm_batches(&s->swarm, &after, e);
+	if (rc < 0)
+		return rc;
+	s->batches.steps += after.steps - before.steps;
+	s->batches.rows += after.rows - before.rows;
+	return 0;
+}
+
 static int run_round(struct shape *s, const struct bench_swarm_flags *f, int round,
 		     struct error *e)
 {
+	const struct serve_options long_prompt = {
+		.clients = 1, .tokens = 1, .prompt_tokens = PREFILL_TOKENS,
+	};
 	struct step_times before;
 	struct serve_result prefill = { 0 };
 	int rc = local_swarm_steps(&s->swarm, &before, e);
 
 	serve_result_close(&s->last_single);
 	if (rc == 0)
-		rc = local_swarm_serve(&s->swarm, f, 1, (uint32_t)f->tokens,
-				       (uint32_t)f->prompt_tokens, &s->last_single, e);
+		rc = serve(s, f, 1, 0, &s->last_single, e);
 	if (rc == 0)
 		rc = add_steps(s, &before, e);
-	if (rc < 0)
-		return rc;
-	serve_result_close(&s->last_crowd);
-	rc = local_swarm_serve(&s->swarm, f, (uint32_t)f->clients, (uint32_t)f->tokens,
-			       (uint32_t)f->prompt_tokens, &s->last_crowd, e);
 	if (rc == 0)
-		rc = local_swarm_serve(&s->swarm, f, 1, 1, PREFILL_TOKENS, &prefill, e);
+		rc = serve_crowd(s, f, e);
+	if (rc == 0)
+		rc = local_swarm_serve(&s->swarm, long_prompt, &prefill, e);
 	if (rc < 0)
 		return rc;
 	s->single[round] = s->last_single.decode_per_second;
@@ -70,17 +99,31 @@ static int run_round(struct shape *s, const struct bench_swarm_flags *f, int rou
 	return 0;
 }
 
-/* The same prompt: alone, in the crowd, through one server and through several. */
-static int check_same(const struct shape shapes[SHAPES], struct error *e)
+/* Each prompt of the crowd (half as many as clients): alone through one server, alone through
+ * several, and in either crowd.
+ */
+static int check_same(const struct shape shapes[SHAPES], const struct bench_swarm_flags *f,
+		      struct error *e)
 {
-	const struct serve_result *alone = &shapes[0].last_single;
+	for (uint32_t prompt = 0; prompt < ((uint32_t)f->clients + 1) / 2; prompt++) {
+		struct serve_result alone[SHAPES] = { 0 };
+		bool same = true;
+		int rc = 0;
 
-	for (int i = 0; i < SHAPES; i++)
-		if (!serve_same(alone, 0, &shapes[i].last_single, 0) ||
-		    !serve_same(alone, 0, &shapes[i].last_crowd, 0))
-			return error_set(e, -EBADMSG, "the same prompt got other tokens through "
-					 "%u servers than alone through one",
-					 shapes[i].swarm.servers);
+		for (int i = 0; i < SHAPES && rc == 0; i++) {
+			rc = serve(&shapes[i], f, 1, prompt, &alone[i], e);
+			same = same && rc == 0 && serve_same(&alone[0], 0, &alone[i], 0) &&
+			       serve_same(&alone[0], 0, &shapes[i].last_crowd, prompt);
+		}
+		for (int i = 0; i < SHAPES; i++)
+			serve_result_close(&alone[i]);
+		if (rc < 0)
+			return rc;
+		if (!same)
+			return error_set(e, -EBADMSG, "prompt %u got other tokens among %lld, or "
+					 "through %u servers, than alone through one", prompt,
+					 (long long)f->clients, shapes[1].swarm.servers);
+	}
 	return 0;
 }
 
@@ -115,13 +158,14 @@ static json_t *describe_shape(struct shape *s)
 {
 	double steps = MAX(s->times.steps, 1);
 
-	return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+	return json_pack("{s:i,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
 			 "servers", (int)s->swarm.servers,
 			 "decode_tokens_per_second", stats_median(s->single, SWARM_ROUNDS),
 			 "crowd_decode_tokens_per_second",
 			 stats_median(s->crowd_decode, SWARM_ROUNDS),
 			 "alone_tokens_per_second", stats_median(s->alone, SWARM_ROUNDS),
 			 "crowd_tokens_per_second", stats_median(s->crowd, SWARM_ROUNDS),
+			 "crowd_batch_rows", s->batches.rows / MAX(s->batches.steps, 1),
 			 "prefill_512_tokens_per_second", stats_median(s->prefill, SWARM_ROUNDS),
 			 "inter_token_ms", stats_median(s->itl, SWARM_ROUNDS) * 1e3,
 			 "step_us_wire", s->times.wire_s / steps * 1e6,
@@ -141,12 +185,14 @@ static double median_ratio(const double *over, const double *under)
 
 static json_t *describe_ratios(const struct shape shapes[SHAPES])
 {
-	return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}",
+	return json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
 			 "servers_decode", median_ratio(shapes[1].single, shapes[0].single),
 			 "servers_crowd", median_ratio(shapes[1].crowd, shapes[0].crowd),
 			 "servers_prefill", median_ratio(shapes[1].prefill, shapes[0].prefill),
 			 "crowd_decode_over_one_client",
 			 median_ratio(shapes[0].crowd_decode, shapes[0].single),
+			 "crowd_decode_over_one_client_servers",
+			 median_ratio(shapes[1].crowd_decode, shapes[1].single),
 			 "crowd_over_one_client", median_ratio(shapes[0].crowd, shapes[0].alone),
 			 "crowd_over_one_client_servers",
 			 median_ratio(shapes[1].crowd, shapes[1].alone));
@@ -184,12 +230,14 @@ int swarm_measure_rates(const struct bench_swarm_flags *f, json_t *into, struct 
 	for (int round = -1; round < SWARM_ROUNDS && rc == 0; round++) {
 		for (int i = 0; i < SHAPES && rc == 0; i++) {
 			rc = run_round(&shapes[i], f, MAX(round, 0), e);
-			if (round < 0)
-				shapes[i].times = (struct step_times){ 0 };
+			if (round >= 0)
+				continue;
+			shapes[i].times = (struct step_times){ 0 };
+			shapes[i].batches = (struct batches){ 0 };
 		}
 	}
 	if (rc == 0)
-		rc = check_same(shapes, e);
+		rc = check_same(shapes, f, e);
 	for (int i = 0; i < SHAPES && rc == 0; i++)
 		rc = measure_memory(&shapes[i], f, e);
 	if (rc == 0) {
@@ -264,8 +312,9 @@ const struct program bench_swarm = {
 	.name = "swarm", .summary = "starts swarms here and measures rates, hops, memory, repair",
 	.description =
 		"Runs one server and several beside each other, in turn, with one client and with "
-		"many; then what a server needs to start, what an answer waits for when a hop is "
-		"killed, and what a foreign busy process costs.\n\n"
+		"many, who must get the tokens that their prompts get alone; then what a server "
+		"needs to start, what an answer waits for when a hop is killed, and what a foreign "
+		"busy process costs.\n\n"
 		"memory_beyond_mb: anonymous and shared memory (smaps_rollup, proportional) minus "
 		"weights minus KV pages in use.  Pages of the model file and of programs are clean "
 		"and not counted.",

@@ -114,6 +114,10 @@ static void on_token(void *ctx, uint32_t client, uint32_t count)
 		kill(local_swarm_pid(k->swarm, (uint32_t)k->victim), SIGKILL);
 }
 
+static const struct serve_options pause_options = {
+	.clients = 1, .tokens = PAUSE_TOKENS, .prompt_tokens = PAUSE_PROMPT,
+};
+
 static int hops_replaced(const struct local_swarm *s, double *out, struct error *e)
 {
 	struct buffer page = { 0 };
@@ -131,17 +135,15 @@ static int kill_hop(const struct local_swarm *s, uint32_t hop, uint32_t hops,
 		    const struct serve_result *quiet, double *pause_s, struct error *e)
 {
 	struct killer killer = { s, hop, hops, PAUSE_TOKENS / 2, -1 };
-	const struct serve_options o = {
-		.gateway = s->gateway, .clients = 1, .tokens = PAUSE_TOKENS,
-		.prompt_tokens = PAUSE_PROMPT, .ids_below = 20000, .on_token = on_token,
-		.ctx = &killer,
-	};
+	struct serve_options o = pause_options;
 	struct serve_result r = { 0 };
 	double before = 0, after = 0;
 	int rc = hops_replaced(s, &before, e);
 
+	o.on_token = on_token;
+	o.ctx = &killer;
 	if (rc == 0)
-		rc = serve_measure(&o, &r, e);
+		rc = local_swarm_serve(s, o, &r, e);
 	if (rc < 0)
 		return error_wrap(e, "hop %u of %u killed", hop + 1, hops);
 	rc = hops_replaced(s, &after, e);
@@ -169,7 +171,7 @@ int swarm_measure_pause(const struct bench_swarm_flags *f, json_t *into, struct 
 	int rc = local_swarm_open(&s, f, f->servers, 2, f->threads, e);
 
 	if (rc == 0)
-		rc = local_swarm_serve(&s, f, 1, PAUSE_TOKENS, PAUSE_PROMPT, &quiet, e);
+		rc = local_swarm_serve(&s, pause_options, &quiet, e);
 	for (size_t i = 0; i < ARRAY_LENGTH(kills) && rc == 0; i++) {
 		double pause_s = 0;
 
@@ -189,14 +191,17 @@ int swarm_measure_pause(const struct bench_swarm_flags *f, json_t *into, struct 
 static int decode_rate(const struct local_swarm *s, const struct bench_swarm_flags *f,
 		       double *rate, struct error *e)
 {
+	const struct serve_options o = {
+		.clients = 1, .tokens = (uint32_t)f->tokens,
+		.prompt_tokens = (uint32_t)f->prompt_tokens,
+	};
 	double rates[SWARM_ROUNDS];
 	int rc = 0;
 
 	for (int i = 0; i < SWARM_ROUNDS && rc == 0; i++) {
 		struct serve_result r;
 
-		rc = local_swarm_serve(s, f, 1, (uint32_t)f->tokens, (uint32_t)f->prompt_tokens,
-				       &r, e);
+		rc = local_swarm_serve(s, o, &r, e);
 		rates[i] = r.decode_per_second;
 		serve_result_close(&r);
 	}
