@@ -69,7 +69,7 @@ int cuda_block_prepare(struct cuda_lt *lt, const struct cuda_block *b, struct er
 	int rc = 0;
 
 	for (size_t i = 0; i < ARRAY_LENGTH(all) && rc == 0; i++)
-		if (all[i]->w)
+		if (all[i]->w && all[i]->format == CUDA_BF16_ROWS)
 			rc = cuda_lt_prepare(lt, all[i], e);
 	return rc;
 }
@@ -87,7 +87,7 @@ uint64_t cuda_block_step_bytes(const struct cuda_block *b)
 
 uint32_t cuda_operand_widest(const struct cuda_shape *s)
 {
-	return cuda_operand_stride(MAX(MAX(s->hidden, s->q_width), s->intermediate));
+	return cuda_operand_stride(MAX(s->hidden, s->q_width));
 }
 
 static struct cuda_grid by_row(uint32_t rows)
@@ -152,9 +152,9 @@ static void attend(const struct cuda_pass *p, const struct cuda_kv *kv)
 static void attention_part(const struct cuda_pass *p, const struct cuda_block *b,
 			   const struct cuda_kv *kv)
 {
-	cuda_linear(p->queue, &b->q, p->operand, p->rows, NULL, p->q);
-	cuda_linear(p->queue, &b->k, p->operand, p->rows, NULL, p->k);
-	cuda_linear(p->queue, &b->v, p->operand, p->rows, NULL, p->v);
+	const struct cuda_product all[] = { { &b->q, p->q }, { &b->k, p->k }, { &b->v, p->v } };
+
+	cuda_linear_all(p->queue, all, ARRAY_LENGTH(all), p->operand, p->rows);
 	append(p, kv);
 	attend(p, kv);
 	cuda_linear(p->queue, &b->o, p->operand, p->rows, p->x, p->x);
@@ -164,20 +164,18 @@ static void attention_part(const struct cuda_pass *p, const struct cuda_block *b
 static void mlp_part(const struct cuda_pass *p, const struct cuda_block *b)
 {
 	const struct cuda_shape *s = p->shape;
-	struct gate_args a = {
-		.gate = p->up, .out = p->operand, .columns = s->intermediate,
-		.stride = cuda_operand_stride(s->intermediate), .bf16 = s->bf16,
-		.act = s->activation,
+	struct cuda_activation a = {
+		.gate = &b->up, .gate_room = p->up, .kind = s->activation, .out = p->inner,
 	};
 
-	cuda_linear(p->queue, &b->up, p->operand, p->rows, NULL, p->up);
 	if (s->arch->gated_mlp) {
-		cuda_linear(p->queue, &b->gate, p->operand, p->rows, NULL, p->gate);
-		a.gate = p->gate;
-		a.up = p->up;
+		a.gate = &b->gate;
+		a.gate_room = p->gate;
+		a.up = &b->up;
+		a.up_room = p->up;
 	}
-	cuda_launch(p->queue, CUDA_KERNEL_GATE, by_row(p->rows), &a);
-	cuda_linear(p->queue, &b->down, p->operand, p->rows, p->x, p->x);
+	cuda_linear_activate(p->queue, &a, p->operand, p->rows);
+	cuda_linear(p->queue, &b->down, p->inner, p->rows, p->x, p->x);
 }
 
 void cuda_block_run(const struct cuda_pass *p, const struct cuda_block *b, uint8_t *pages,

@@ -47,6 +47,7 @@ struct cuda_pass {
 	float *k, *v;                   /* (rows, kv_width) */
 	float *up, *gate;               /* (rows, intermediate) */
 	void *operand;                  /* (rows, widest operand) */
+	void *inner;                    /* (rows, intermediate), an operand, too */
 	float *cosines, *sines;         /* (rows, rope_dims / 2) */
 };
 
@@ -57,7 +58,7 @@ void cuda_block_want(struct cuda_weights *w, bool bf16, uint32_t block, struct c
 int cuda_block_prepare(struct cuda_lt *lt, const struct cuda_block *b, struct error *e);
 /* Weights that a step of one row reads. */
 uint64_t cuda_block_step_bytes(const struct cuda_block *b);
-/* Elements of a row of the widest operand. */
+/* Elements of a row of the widest operand but the inner one. */
 uint32_t cuda_operand_widest(const struct cuda_shape *s);
 
 /* x becomes the block's output, rounded; keys and values go to its share of the pages, which

@@ -53,11 +53,12 @@ static int describe(struct device *d, struct error *e)
 		return cuda_error(driver, status, e, "the device does not answer");
 	d->major = attribute(d, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 	d->minor = attribute(d, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
+	d->processors = (uint32_t)attribute(d, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
 	info->memory_bytes = bytes;
 	snprintf(info->device, sizeof(info->device), "cuda:%u", d->index);
 	snprintf(info->detail, sizeof(info->detail),
-		 "sm_%d%d, %d processors, driver for CUDA %d.%d", d->major, d->minor,
-		 attribute(d, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), driver->version / 1000,
+		 "sm_%d%d, %u processors, driver for CUDA %d.%d", d->major, d->minor,
+		 d->processors, driver->version / 1000,
 		 driver->version % 1000 / 10);
 	return 0;
 }
@@ -206,14 +207,11 @@ int cuda_device_mode(const struct device *d, const struct model *m, enum compute
 	if (d->compute == COMPUTE_INT8)
 		return error_set(e, -ENOTSUP, "--compute int8 is not there on cuda:%u; it computes "
 				 "in bf16 or f32, whatever a checkpoint stores", d->index);
-	if (d->weights != WEIGHTS_KEEP && d->weights != WEIGHTS_BF16)
-		return error_set(e, -ENOTSUP, "--weights %s is not there on cuda:%u; it keeps "
-				 "matrices in bf16 or f32", weight_format_name(d->weights),
+	if (d->weights != WEIGHTS_KEEP && d->compute == COMPUTE_F32)
+		return error_set(e, -ENOTSUP, "--weights %s goes with --compute bf16 on cuda:%u; "
+				 "f32 is for weights that are kept", weight_format_name(d->weights),
 				 d->index);
-	if (d->weights == WEIGHTS_BF16 && d->compute == COMPUTE_F32)
-		return error_set(e, -ENOTSUP, "--weights bf16 goes with --compute bf16 on "
-				 "cuda:%u", d->index);
-	*out = d->weights == WEIGHTS_BF16 ? COMPUTE_BF16 : d->compute;
+	*out = d->weights == WEIGHTS_KEEP ? d->compute : COMPUTE_BF16;
 	if (*out == COMPUTE_AUTO)
 		*out = model_dtype(m) == DTYPE_F32 ? COMPUTE_F32 : COMPUTE_BF16;
 	return 0;
@@ -226,8 +224,10 @@ int cuda_device_kind(const struct device *d, const struct span_options *o, char 
 	int rc = cuda_device_mode(d, o->model, &mode, e);
 
 	if (rc == 0)
-		snprintf(kind, KIND_BYTES, "cuda-sm%d%d%s/%s/%s", d->major, d->minor,
-			 d->fast ? "-fast" : "", compute_mode_name(mode),
+		snprintf(kind, KIND_BYTES, "cuda-sm%d%d%s/%s%s%s/%s", d->major, d->minor,
+			 d->fast ? "-fast" : "",
+			 d->weights == WEIGHTS_KEEP ? "" : weight_format_name(d->weights),
+			 d->weights == WEIGHTS_KEEP ? "" : "/", compute_mode_name(mode),
 			 row_encoding_name(o->round));
 	return rc;
 }

@@ -30,6 +30,7 @@ struct device {
 	CUcontext context;
 	struct device_info info;
 	int major, minor;               /* compute capability */
+	uint32_t processors;
 
 	CUmodule modules[CUDA_IMAGES_MAX];
 	CUfunction kernels[CUDA_KERNEL_COUNT];

@@ -42,7 +42,8 @@ uint64_t cuda_edge_bytes(const struct edge *g)
 
 static int want_weights(struct edge *g, const struct model *m, struct error *e)
 {
-	int rc = cuda_weights_open(&g->weights, m, &g->weight_arena, 2 * ROLE_EDGE_COUNT, e);
+	int rc = cuda_weights_open(&g->weights, g->device, m, &g->weight_arena,
+				   2 * ROLE_EDGE_COUNT, e);
 
 	if (rc < 0)
 		return rc;
@@ -166,7 +167,8 @@ static void look_up(struct edge *g, uint32_t rows)
 	struct embed_args a = {
 		.tokens = g->tokens, .table = table->w,
 		.out = g->project_in.w ? g->narrow : g->x, .columns = c->embed,
-		.stride = table->stride, .bf16 = g->bf16, .scale = c->embed_scale,
+		.stride = table->stride, .rows = table->rows, .format = table->format,
+		.scale = c->embed_scale,
 	};
 
 	cuda_launch(&g->queue, CUDA_KERNEL_EMBED, (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS },

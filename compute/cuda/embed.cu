@@ -1,17 +1,13 @@
 /* embed.cu - rows of the embedding, and learned positions. */
-#include "compute/cuda/common.cuh"
+#include "compute/cuda/layout.cuh"
 
 KERNEL(embed)(const struct embed_args a)
 {
-	uint64_t from = (uint64_t)a.tokens[blockIdx.x] * a.stride;
+	struct table table = { (const uint8_t *)a.table, a.rows, a.stride, a.format };
 	uint64_t to = (uint64_t)blockIdx.x * a.columns;
 
-	for (uint32_t i = threadIdx.x; i < a.columns; i += blockDim.x) {
-		float v = a.bf16 ? bf16_value(((const uint16_t *)a.table)[from + i]) :
-				   ((const float *)a.table)[from + i];
-
-		a.out[to + i] = v * a.scale;
-	}
+	for (uint32_t i = threadIdx.x; i < a.columns; i += blockDim.x)
+		a.out[to + i] = table_value(&table, a.tokens[blockIdx.x], i) * a.scale;
 }
 
 KERNEL(add_positions)(const struct add_positions_args a)

@@ -10,10 +10,13 @@
  * sequence of operations that depends on its own row and on constants of the model alone,
  * never on how many rows there are, nor on their place in the batch:
  *   linear     k in LINEAR_RUNS runs (LINEAR_RUN_STEPS below), each summed from 0 by steps of
- *              CUDA_K_STEP: bf16 by two mma.sync, the first with k 0-3, 8-11, 16-19, 24-27 of
- *              the step, the second with the others; f32 one by one.  Runs are added in order,
- *              then the bias, then the residual.  Every kernel for a format follows it, for
- *              few rows or many.
+ *              CUDA_K_STEP: f32 one by one, else by two mma.sync in bf16, the first with k 0-3,
+ *              8-11, 16-19, 24-27 of the step, the second with the others.  int8, q8_0, q4_0
+ *              and q4_1 numbers are bf16 without rounding; f16 is the exact sum of two bf16,
+ *              whose second takes another two mma.  q8_0, q4_0, q4_1: a step is summed from 0,
+ *              then run = fma(scale, step, run); q4_1 adds fma(minimum, the step's sum of x).
+ *              Runs are added in order, times int8's scale, then the bias, then the residual.
+ *              Every kernel for a format follows it, for few rows or many.
  *   attention  keys in steps of ATTENTION_KEYS at absolute positions, running maximum.
  *   norms      128 strided sums, then a tree.
  * Contraction is off (-fmad=false): a*b+c is one FMA only where the source says fmaf().
@@ -26,6 +29,7 @@
 #ifndef PETALS_COMPUTE_CUDA_KERNELS_H
 #define PETALS_COMPUTE_CUDA_KERNELS_H
 
+#include "compute/cuda/layout.h"
 #include "compute/model/arch.h"
 #include "compute/row.h"
 
@@ -39,9 +43,13 @@ enum {
 	CUDA_K_STEP = 32,           /* k of two mma; columns are padded to it with zeros */
 	CUDA_ROW_THREADS = 128,     /* of kernels that take a row per thread block */
 	LINEAR_RUNS = 4,
-	LINEAR_FEATURES = 16,       /* output features of a thread block */
-	LINEAR_ROWS = 8,            /* rows of a tile, and of an f32 thread block */
-	LINEAR_TILES_MAX = 8,       /* of a bf16 thread block: linear_bf16_1, _2, _4, _8 */
+	LINEAR_PARTS = 3,           /* matrices of a launch */
+	LINEAR_ROWS = 8,            /* rows of a tile */
+	LINEAR_TILES_MAX = 8,       /* of a thread block for few rows: linear_FORMAT_1, 2, 4, 8 */
+	LINEAR_MANY_TILES = 4,      /* tiles of features of a thread block for many rows, */
+	LINEAR_MANY_ROWS = 128,     /* its rows, */
+	LINEAR_MANY_THREADS = 256,
+	LINEAR_F32_FEATURES = 16,   /* and of an f32 one: an element per thread */
 	ATTENTION_KEYS = 64,        /* of a step, and threads */
 	ATTENTION_DIMS = 1024 / ATTENTION_KEYS,         /* of a thread, at most */
 };
@@ -109,18 +117,44 @@ struct norm_args {
 	float epsilon;
 };
 
-/* linear_f32, linear_bf16_TILES: out[r][n] = sum_k x[r][k] w[n][k] (+ bias[n]) (+ add[r][n])
- *   w    (features rounded up to LINEAR_FEATURES, columns), columns a multiple of CUDA_K_STEP
- *   out  (rows, features) f32; may be add
- * Grid (features / LINEAR_FEATURES up, rows / (LINEAR_ROWS x TILES) up), LINEAR_RUNS warps.
+/* linear: out[r][n] = sum_k x[r][k] w[n][k] (+ bias[n]) (+ add[r][n]), laid out as layout.h says
+ *   x    (rows, columns) bf16 or f32, columns a multiple of CUDA_K_STEP
+ *   out  (rows, features) f32 of each part; that of part 0 may be add
+ * or, for few rows of what is not f32, into an operand:
+ *   LINEAR_ACT    operand[r][n] = act(what out would be)
+ *   LINEAR_GATED  operand[r][n] = act(part 0) * part 1; as many features in both
+ * Parts are matrices that x is multiplied with at once, of one format.
+ *   linear_f32           part 0 alone.  Grid (features / LINEAR_F32_FEATURES up, rows / LINEAR_ROWS
+ *                        up), LINEAR_RUNS warps
+ *   linear_FORMAT_TILES  grid (tiles of all parts / w up, rows / (LINEAR_ROWS x TILES) up), w x
+ *                        LINEAR_RUNS warps; w is at most LINEAR_WARPS.  LINEAR_GATED: half of w for
+ *                        each part; the grid counts tiles of part 0 / (w / 2)
+ *   linear_FORMAT_many   grid (rows / LINEAR_MANY_ROWS up, tiles of all parts / LINEAR_MANY_TILES
+ *                        up), LINEAR_MANY_THREADS
  */
-struct linear_args {
+/* Three where the sums of four would not be in registers. */
+#define LINEAR_WARPS(format, tiles)                                                       \
+	(((tiles) == 8 && (format) != CUDA_BF16) ||                                       \
+	 ((tiles) == 4 && ((format) == CUDA_F16 || (format) == CUDA_Q4_1)) ? 3 : 4)
+
+enum linear_end { LINEAR_OUT, LINEAR_ACT, LINEAR_GATED };
+
+struct linear_part {
 	CUDA_ADDRESS(const void) w;
 	CUDA_ADDRESS(const float) bias;                 /* or NULL */
-	CUDA_ADDRESS(const void) x;                     /* (rows, columns) of w's type */
-	const float *add;                               /* (rows, features), or NULL */
 	float *out;
-	uint32_t features, columns, rows;
+	uint32_t features;                              /* 0: there is no such part */
+};
+
+struct linear_args {
+	struct linear_part part[LINEAR_PARTS];
+	CUDA_ADDRESS(const void) x;
+	const float *add;                               /* to part 0, or NULL */
+	uint32_t columns, rows;
+	uint32_t in_rows;                               /* bf16 of CUDA_BF16_ROWS */
+	uint32_t end, act;                              /* enum activation_kind */
+	void *operand;                                  /* (rows, operand_stride) bf16 */
+	uint32_t operand_stride;
 };
 
 /* gate: out = act(gate) * up, or act(gate) without up, as an operand.
@@ -178,9 +212,10 @@ struct attend_args {
  */
 struct embed_args {
 	CUDA_ADDRESS(const uint32_t) tokens;            /* (rows) */
-	CUDA_ADDRESS(const void) table;                 /* (vocabulary, stride) bf16 or f32 */
+	CUDA_ADDRESS(const void) table;                 /* (rows, stride) as layout.h says */
 	CUDA_ADDRESS(float) out;                        /* (rows, columns) */
-	uint32_t columns, stride, bf16;
+	uint32_t columns, stride, rows;
+	uint32_t format;                                /* enum cuda_format */
 	float scale;
 };
 
@@ -191,6 +226,20 @@ struct add_positions_args {
 	uint32_t columns, first;
 };
 
+#define LINEAR_KERNELS_OF(KERNEL, UPPER, name)                          \
+	KERNEL(LINEAR_##UPPER##_1, linear_##name##_1, struct linear_args) \
+	KERNEL(LINEAR_##UPPER##_2, linear_##name##_2, struct linear_args) \
+	KERNEL(LINEAR_##UPPER##_4, linear_##name##_4, struct linear_args) \
+	KERNEL(LINEAR_##UPPER##_8, linear_##name##_8, struct linear_args) \
+	KERNEL(LINEAR_##UPPER##_MANY, linear_##name##_many, struct linear_args)
+#define LINEAR_KERNELS(KERNEL)                      \
+	LINEAR_KERNELS_OF(KERNEL, BF16, bf16)       \
+	LINEAR_KERNELS_OF(KERNEL, F16, f16)         \
+	LINEAR_KERNELS_OF(KERNEL, INT8, int8)       \
+	LINEAR_KERNELS_OF(KERNEL, Q8_0, q8_0)       \
+	LINEAR_KERNELS_OF(KERNEL, Q4_0, q4_0)       \
+	LINEAR_KERNELS_OF(KERNEL, Q4_1, q4_1)
+
 #define CUDA_KERNELS(KERNEL)                                  \
 	KERNEL(ROW_IN, row_in, struct row_in_args)            \
 	KERNEL(ROW_OUT, row_out, struct row_out_args)         \
@@ -198,10 +247,7 @@ struct add_positions_args {
 	KERNEL(OPERAND, operand, struct operand_args)         \
 	KERNEL(NORM, norm, struct norm_args)                  \
 	KERNEL(LINEAR_F32, linear_f32, struct linear_args)    \
-	KERNEL(LINEAR_BF16_1, linear_bf16_1, struct linear_args) \
-	KERNEL(LINEAR_BF16_2, linear_bf16_2, struct linear_args) \
-	KERNEL(LINEAR_BF16_4, linear_bf16_4, struct linear_args) \
-	KERNEL(LINEAR_BF16_8, linear_bf16_8, struct linear_args) \
+	LINEAR_KERNELS(KERNEL)                                \
 	KERNEL(GATE, gate, struct gate_args)                  \
 	KERNEL(APPEND, append, struct append_args)            \
 	KERNEL(ATTENTION, attention, struct attend_args) \

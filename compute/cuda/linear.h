@@ -19,17 +19,17 @@
 #ifndef PETALS_COMPUTE_CUDA_LINEAR_H
 #define PETALS_COMPUTE_CUDA_LINEAR_H
 
+#include "compute/cuda/layout.h"
 #include "compute/cuda/queue.h"
 
 enum { CUDA_FAST_ROWS = 64 };            /* below, reading the matrix is what takes time */
 
 struct cuda_matrix {
-	void *w;                        /* (rows rounded up to LINEAR_FEATURES, stride); NULL:
-					 * there is no such matrix */
+	void *w;                        /* as layout.h says; NULL: there is no such matrix */
 	float *bias;                    /* (rows), or NULL */
 	uint32_t rows, columns;         /* output and input features */
 	uint32_t stride;                /* columns rounded up, zeros behind them */
-	bool bf16;                      /* else f32; so must its operand be */
+	enum cuda_format format;        /* CUDA_F32: so must its operand be; else that is bf16 */
 };
 
 /* Elements from an operand's row to the next. */
@@ -40,11 +40,33 @@ static inline uint32_t cuda_operand_stride(uint32_t columns)
 
 static inline uint64_t cuda_matrix_bytes(const struct cuda_matrix *m)
 {
-	return align_up(m->rows, LINEAR_FEATURES) * m->stride * (m->bf16 ? 2 : 4);
+	return m->w ? cuda_layout_bytes(m->format, m->rows, m->columns) : 0;
 }
 
 /* out (rows, m->rows) = operand times m, plus its bias, plus add (maybe out, or NULL). */
 void cuda_linear(struct cuda_queue *q, const struct cuda_matrix *m, const void *operand,
 		 uint32_t rows, const float *add, float *out);
+
+/* Up to LINEAR_PARTS matrices of as many columns times the same operand: one launch, where
+ * formats agree.
+ */
+struct cuda_product {
+	const struct cuda_matrix *matrix;
+	float *out;
+};
+void cuda_linear_all(struct cuda_queue *q, const struct cuda_product *p, uint32_t count,
+		     const void *operand, uint32_t rows);
+
+/* out = act(operand times gate) (times operand times up), an operand, too: one launch for few
+ * rows.  gate_room and up_room (rows, their rows) may be written, or not.
+ */
+struct cuda_activation {
+	const struct cuda_matrix *gate, *up;    /* up NULL: the activation alone */
+	enum activation_kind kind;
+	float *gate_room, *up_room;
+	void *out;                              /* not the operand */
+};
+void cuda_linear_activate(struct cuda_queue *q, const struct cuda_activation *a,
+			  const void *operand, uint32_t rows);
 
 #endif

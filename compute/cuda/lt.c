@@ -204,7 +204,7 @@ static cublasStatus_t choose(struct cuda_lt *lt, struct plan *p)
 
 int cuda_lt_prepare(struct cuda_lt *lt, const struct cuda_matrix *m, struct error *e)
 {
-	assert(m->w && m->bf16);
+	assert(m->w && m->format == CUDA_BF16_ROWS);
 	for (uint32_t rows = CUDA_FAST_ROWS;; rows *= 2) {
 		struct plan *p = &lt->plans[lt->count];
 		cublasStatus_t status;

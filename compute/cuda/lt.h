@@ -20,7 +20,7 @@ struct cuda_lt;
 
 int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, struct error *e);
 void cuda_lt_close(struct cuda_lt *lt);          /* NULL is fine */
-/* Makes the plans of a bf16 matrix, for every bucket up to rows_max. */
+/* Makes the plans of a matrix in CUDA_BF16_ROWS, for every bucket up to rows_max. */
 int cuda_lt_prepare(struct cuda_lt *lt, const struct cuda_matrix *m, struct error *e);
 /* As cuda_linear(); the matrix was prepared. */
 void cuda_lt_linear(struct cuda_lt *lt, const struct cuda_matrix *m, const void *operand,

@@ -109,14 +109,49 @@ PTX void let_next_start(void)
 #endif
 }
 
-/* 16 bytes that nobody writes and that are read once: past L1. */
-PTX uint4 load_once16(const void *global)
+/* For what is read once: past L1, and the first to leave L2. */
+PTX uint64_t once_policy(void)
+{
+	uint64_t policy;
+
+	asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
+	return policy;
+}
+
+/* 16 or 8 bytes that nobody writes, under that policy. */
+PTX uint4 load_once16(const void *global, uint64_t policy)
 {
 	uint4 v;
 
-	asm("ld.global.nc.L1::no_allocate.v4.u32 {%0,%1,%2,%3}, [%4];"
-	    : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(global));
+	asm("ld.global.nc.L1::no_allocate.L2::cache_hint.v4.u32 {%0,%1,%2,%3}, [%4], %5;"
+	    : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(global), "l"(policy));
 	return v;
+}
+
+PTX uint2 load_once8(const void *global, uint64_t policy)
+{
+	uint2 v;
+
+	asm("ld.global.nc.L1::no_allocate.L2::cache_hint.v2.u32 {%0,%1}, [%2], %3;"
+	    : "=r"(v.x), "=r"(v.y) : "l"(global), "l"(policy));
+	return v;
+}
+
+/* Pairs of bf16, the first in the low half: a + b, and two f32 rounded. */
+PTX uint32_t bf16x2_add(uint32_t a, uint32_t b)
+{
+	uint32_t sum;
+
+	asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(0x3f803f80), "r"(b));
+	return sum;
+}
+
+PTX uint32_t bf16x2_of(float first, float second)
+{
+	uint32_t pair;
+
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+	return pair;
 }
 
 PTX uint16_t f16_bits(float f)

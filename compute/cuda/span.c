@@ -65,8 +65,8 @@ static int want_weights(struct span *s, const struct span_options *o, struct err
 	s->blocks = mem_calloc(blocks, sizeof(*s->blocks));
 	if (!s->blocks)
 		return error_set(e, -ENOMEM, "out of memory for %u blocks", blocks);
-	rc = cuda_weights_open(&s->weights, o->model, &s->weight_arena, blocks * CUDA_BLOCK_ITEMS,
-			       e);
+	rc = cuda_weights_open(&s->weights, s->device, o->model, &s->weight_arena,
+			       blocks * CUDA_BLOCK_ITEMS, e);
 	if (rc < 0)
 		return rc;
 	for (uint32_t b = 0; b < blocks; b++) {
@@ -111,6 +111,8 @@ static void want_step(struct span *s)
 	cuda_arena_want(a, &p->gate,
 			h->arch->gated_mlp ? rows * h->intermediate * sizeof(float) : 0);
 	cuda_arena_want(a, &p->operand, rows * cuda_operand_widest(h) * (h->bf16 ? 2 : 4));
+	cuda_arena_want(a, &p->inner, rows * cuda_operand_stride(h->intermediate) *
+			(h->bf16 ? 2 : 4));
 	cuda_arena_want(a, &p->cosines, angles);
 	cuda_arena_want(a, &p->sines, angles);
 	cuda_arena_want(a, &s->frequencies, h->rope_dims / 2 * sizeof(float));

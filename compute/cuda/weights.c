@@ -1,12 +1,14 @@
 /* weights.c - the list of what is wanted, and the pass that copies it over.
  *
- * Rows are made ready in one half of a pinned buffer while the other half travels.
+ * Bands of rows are laid out in one half of a pinned buffer while the other half travels.
  */
 #include "compute/cuda/weights.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
+#include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
 
 enum { HALF_BYTES = 4 << 20, HALVES = 2 };
@@ -14,16 +16,19 @@ enum { HALF_BYTES = 4 << 20, HALVES = 2 };
 struct item {
 	struct weight weight;
 	void **to;                      /* filled in by the arena */
-	uint32_t rows, stride;          /* with padding */
-	bool bf16;
+	bool matrix;                    /* else f32 rows, without padding */
+	enum cuda_format format;
 };
 
 struct cuda_weights {
 	const struct model *model;
+	enum weight_format format;
+	bool fast;
 	struct cuda_arena *arena;
 	struct item *items;
 	uint32_t count, items_max;
-	float *row;                     /* the longest there is, widened */
+	void *scratch;                  /* of the widest band */
+	float *row_scales;              /* of the matrix that is laid out */
 };
 
 /* The halves, and how full the one being filled is. */
@@ -35,8 +40,8 @@ struct staging {
 	uint8_t *to;                    /* where `used` bytes belong */
 };
 
-int cuda_weights_open(struct cuda_weights **out, const struct model *m, struct cuda_arena *a,
-		      uint32_t items_max, struct error *e)
+int cuda_weights_open(struct cuda_weights **out, const struct device *d, const struct model *m,
+		      struct cuda_arena *a, uint32_t items_max, struct error *e)
 {
 	struct cuda_weights *w = mem_calloc(1, sizeof(*w));
 
@@ -48,6 +53,8 @@ int cuda_weights_open(struct cuda_weights **out, const struct model *m, struct c
 		return error_set(e, -ENOMEM, "out of memory for the list of weights");
 	}
 	w->model = m;
+	w->format = d->weights;
+	w->fast = d->fast;
 	w->arena = a;
 	w->items_max = items_max;
 	*out = w;
@@ -58,14 +65,18 @@ void cuda_weights_close(struct cuda_weights *w)
 {
 	if (!w)
 		return;
-	mem_free(w->row);
+	mem_free(w->row_scales);
+	mem_free(w->scratch);
 	mem_free(w->items);
 	mem_free(w);
 }
 
-static uint64_t element_bytes(const struct item *item)
+static uint64_t item_bytes(const struct item *item)
 {
-	return item->bf16 ? sizeof(uint16_t) : sizeof(float);
+	const struct weight *w = &item->weight;
+
+	return item->matrix ? cuda_layout_bytes(item->format, w->rows, w->columns) :
+			      (uint64_t)w->rows * w->columns * sizeof(float);
 }
 
 static struct item *want(struct cuda_weights *w, enum role role, uint32_t block)
@@ -76,15 +87,13 @@ static struct item *want(struct cuda_weights *w, enum role role, uint32_t block)
 	if (!model_weight(w->model, role, block, &item->weight))
 		return NULL;
 	w->count++;
-	item->rows = item->weight.rows;
-	item->stride = item->weight.columns;
 	return item;
 }
 
 static void place(struct cuda_weights *w, struct item *item, void **to)
 {
 	item->to = to;
-	cuda_arena_want(w->arena, to, (uint64_t)item->rows * item->stride * element_bytes(item));
+	cuda_arena_want(w->arena, to, item_bytes(item));
 }
 
 void cuda_weights_vector(struct cuda_weights *w, enum role role, uint32_t block, float **out)
@@ -105,15 +114,18 @@ void cuda_weights_matrix(struct cuda_weights *w, enum role role, uint32_t block,
 			 struct cuda_matrix *out)
 {
 	struct item *item = want(w, role, block);
+	/* What is looked up and not multiplied is kept. */
+	enum weight_format format = role == ROLE_EMBED_W ? WEIGHTS_KEEP : w->format;
 
-	*out = (struct cuda_matrix){ .bf16 = bf16 };
+	*out = (struct cuda_matrix){ 0 };
 	if (!item)
 		return;
+	item->matrix = true;
+	item->format = cuda_format_of(&item->weight, format, bf16, w->fast);
 	out->rows = item->weight.rows;
 	out->columns = item->weight.columns;
-	out->stride = item->stride = cuda_operand_stride(out->columns);
-	item->rows = (uint32_t)align_up(out->rows, LINEAR_FEATURES);
-	item->bf16 = bf16;
+	out->stride = cuda_operand_stride(out->columns);
+	out->format = item->format;
 	place(w, item, &out->w);
 	/* A weight's bias is the role behind it; projections and tables have none. */
 	if (role >= ROLE_EDGE_COUNT)
@@ -132,51 +144,41 @@ static void flush(struct staging *s)
 	s->half = (s->half + 1) % HALVES;
 }
 
-/* The bytes of row r when they are stored as the device wants them, else NULL. */
-static const void *row_as_stored(const struct item *item, uint32_t r)
+/* Room for the next `bytes` of an item. */
+static void *room(struct staging *s, uint64_t bytes)
 {
-	enum dtype wanted = item->bf16 ? DTYPE_BF16 : DTYPE_F32;
+	uint8_t *at;
 
-	return item->weight.dtype == wanted ? weight_row_raw(&item->weight, r) : NULL;
+	assert(bytes <= s->half_bytes);
+	if (s->used + bytes > s->half_bytes)
+		flush(s);
+	at = s->base + s->half * s->half_bytes + s->used;
+	s->used += bytes;
+	return at;
 }
 
-/* Row r as it lies on the device; zeros where there is none. */
-static void make_row(const struct item *item, uint32_t r, float *row, uint8_t *out)
+static void load_rows(const struct item *item, struct staging *s)
 {
-	uint64_t bytes = item->stride * element_bytes(item);
-	uint64_t used = item->weight.columns * element_bytes(item);
-	const void *stored = r < item->weight.rows ? row_as_stored(item, r) : NULL;
-
-	if (r >= item->weight.rows) {
-		memset(out, 0, bytes);
-		return;
-	}
-	if (stored) {
-		memcpy(out, stored, used);
-		memset(out + used, 0, bytes - used);
-		return;
-	}
-	weight_row(&item->weight, r, row);
-	memset(row + item->weight.columns, 0,
-	       (item->stride - item->weight.columns) * sizeof(*row));
-	if (item->bf16)
-		row_encode(ROW_BF16, row, 1, item->stride, out);
-	else
-		memcpy(out, row, bytes);
+	for (uint32_t r = 0; r < item->weight.rows; r++)
+		weight_row(&item->weight, r,
+			   room(s, item->weight.columns * sizeof(float)));
 }
 
-static void load_item(struct cuda_weights *w, const struct item *item, struct staging *s)
+static void load_matrix(struct cuda_weights *w, const struct item *item, struct staging *s)
 {
-	uint64_t bytes = item->stride * element_bytes(item);
+	uint64_t bytes = cuda_layout_band_bytes(item->format, item->weight.columns), absurd = 0;
+	bool scaled = item->format == CUDA_INT8;
 
-	s->to = *item->to;
-	for (uint32_t r = 0; r < item->rows; r++) {
-		if (s->used + bytes > s->half_bytes)
-			flush(s);
-		make_row(item, r, w->row, s->base + s->half * s->half_bytes + s->used);
-		s->used += bytes;
-	}
-	flush(s);
+	for (uint32_t r = 0; r < item->weight.rows; r += TILE_FEATURES)
+		absurd += cuda_layout_band(item->format, &item->weight, r, room(s, bytes),
+					   scaled ? w->row_scales + r : NULL, w->scratch);
+	for (uint32_t r = 0; scaled && r < item->weight.rows; r += TILE_FEATURES)
+		memcpy(room(s, TILE_FEATURES * sizeof(float)), w->row_scales + r,
+		       TILE_FEATURES * sizeof(float));
+	if (absurd > 0)
+		log_warn("cuda", "%s of %s: %" PRIu64 " weights are NaN or infinite and were "
+			 "taken as 0 or the largest beside them", item->weight.name,
+			 model_path(w->model), absurd);
 }
 
 static int load_items(struct cuda_weights *w, struct staging *s, struct load_progress progress)
@@ -186,28 +188,52 @@ static int load_items(struct cuda_weights *w, struct staging *s, struct load_pro
 	for (uint32_t i = 0; i < w->count && s->queue->status == 0; i++) {
 		const struct item *item = &w->items[i];
 
-		load_item(w, item, s);
-		done += (uint64_t)item->rows * item->stride * element_bytes(item);
+		s->to = *item->to;
+		if (item->matrix)
+			load_matrix(w, item, s);
+		else
+			load_rows(item, s);
+		flush(s);
+		done += item_bytes(item);
 		if (progress.report && i + 1 < w->count)
 			progress.report(progress.ctx, done, total);
 	}
 	return cuda_queue_wait(s->queue);
 }
 
+/* What the largest of the items wants at a time. */
+static int size_scratch(struct cuda_weights *w, struct staging *s, struct error *e)
+{
+	uint64_t scratch = 1, features = 1;
+
+	s->half_bytes = HALF_BYTES;
+	for (uint32_t i = 0; i < w->count; i++) {
+		const struct weight *weight = &w->items[i].weight;
+		enum cuda_format f = w->items[i].format;
+
+		s->half_bytes = MAX(s->half_bytes, weight->columns * sizeof(float));
+		if (!w->items[i].matrix)
+			continue;
+		s->half_bytes = MAX(s->half_bytes, cuda_layout_band_bytes(f, weight->columns));
+		scratch = MAX(scratch, cuda_layout_scratch_bytes(f, weight->columns));
+		features = MAX(features, align_up(weight->rows, TILE_FEATURES));
+	}
+	w->scratch = mem_alloc(scratch);
+	w->row_scales = mem_alloc(features * sizeof(float));
+	if (!w->scratch || !w->row_scales)
+		return error_set(e, -ENOMEM, "out of memory for rows of weights");
+	return 0;
+}
+
 int cuda_weights_load(struct cuda_weights *w, struct cuda_queue *q,
 		      struct load_progress progress, struct error *e)
 {
-	struct staging s = { .queue = q, .half_bytes = HALF_BYTES };
-	uint32_t longest = 0;
+	struct staging s = { .queue = q };
 	void *base;
-	int rc;
+	int rc = size_scratch(w, &s, e);
 
-	for (uint32_t i = 0; i < w->count; i++)
-		longest = MAX(longest, w->items[i].stride);
-	s.half_bytes = MAX(s.half_bytes, longest * sizeof(float));
-	w->row = mem_alloc(longest * sizeof(float));
-	if (!w->row)
-		return error_set(e, -ENOMEM, "out of memory for a row of weights");
+	if (rc < 0)
+		return rc;
 	rc = cuda_host_alloc(q->device, &base, HALVES * s.half_bytes, e);
 	if (rc < 0)
 		return rc;

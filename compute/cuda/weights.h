@@ -1,7 +1,8 @@
 /* weights.h - matrices and vectors of a model, laid out in device memory.
  *
  * First everything that is wanted is named, which counts the arena; when that is open,
- * cuda_weights_load() widens rows on the host and copies them over.
+ * cuda_weights_load() lays them out on the host and copies them over.  Weights that quantising
+ * found absurd are told to the log, with the tensor's name.
  *
  * Threads    One thread at a time.
  * Ownership  cuda_weights_open() / cuda_weights_close(); the arena is the caller's, who
@@ -17,13 +18,14 @@
 
 struct cuda_weights;
 
-int cuda_weights_open(struct cuda_weights **out, const struct model *m, struct cuda_arena *a,
-		      uint32_t items_max, struct error *e);
+int cuda_weights_open(struct cuda_weights **out, const struct device *d, const struct model *m,
+		      struct cuda_arena *a, uint32_t items_max, struct error *e);
 void cuda_weights_close(struct cuda_weights *w);         /* NULL is fine */
 
 /* These leave NULL in out->w or *out when the model has no such tensor. */
+/* With its bias, in the format that the device's options make of it (layout.h). */
 void cuda_weights_matrix(struct cuda_weights *w, enum role role, uint32_t block, bool bf16,
-			 struct cuda_matrix *out);       /* with its bias */
+			 struct cuda_matrix *out);
 void cuda_weights_vector(struct cuda_weights *w, enum role role, uint32_t block, float **out);
 /* (rows, columns) of f32, without padding. */
 void cuda_weights_table(struct cuda_weights *w, enum role role, float **out);

@@ -134,14 +134,39 @@ static inline void device_ldmatrix(grid_exchange twin, uint32_t out[4], const vo
 static inline void wait_for_previous(void) {}
 static inline void let_next_start(void) {}
 
-static inline uint4 load_once16(const void *global)
+static inline uint64_t once_policy(void) { return 0; }
+
+static inline uint4 load_once16(const void *global, uint64_t policy)
 {
 	uint4 v;
 
+	(void)policy;
 	if ((uintptr_t)global % 16)
 		grid_fail("loads 16 bytes at %p, which is not 16-aligned", global);
 	memcpy(&v, global, sizeof(v));
 	return v;
+}
+
+static inline uint2 load_once8(const void *global, uint64_t policy)
+{
+	uint2 v;
+
+	(void)policy;
+	if ((uintptr_t)global % 8)
+		grid_fail("loads 8 bytes at %p, which is not 8-aligned", global);
+	memcpy(&v, global, sizeof(v));
+	return v;
+}
+
+static inline uint32_t bf16x2_of(float first, float second)
+{
+	return bf16_of_f32(first) | (uint32_t)bf16_of_f32(second) << 16;
+}
+
+static inline uint32_t bf16x2_add(uint32_t a, uint32_t b)
+{
+	return bf16x2_of(f32_of_bf16((uint16_t)a) + f32_of_bf16((uint16_t)b),
+			 f32_of_bf16((uint16_t)(a >> 16)) + f32_of_bf16((uint16_t)(b >> 16)));
 }
 
 static inline uint16_t f16_bits(float f) { return f16_of_f32(f); }

@@ -8,7 +8,7 @@
 #ifndef PETALS_TESTS_COMPUTE_CUDA_GPU_H
 #define PETALS_TESTS_COMPUTE_CUDA_GPU_H
 
-#include "compute/cuda/queue.h"
+#include "compute/cuda/linear.h"
 #include "dataplane/base/random.h"
 
 enum { GPU_PIECES_MAX = 64 };
@@ -35,6 +35,18 @@ void *gpu_operand(struct gpu *g, const float *x, uint32_t rows, uint32_t columns
 /* Reads an operand back, widened, and checks that its padding is zero. */
 void gpu_read_operand(struct gpu *g, const void *operand, uint32_t rows, uint32_t columns,
 		      bool bf16, float *out);
+/* A random matrix as a checkpoint might store it, and what it is in a format: `values`, widened. */
+struct gpu_weights {
+	struct weight weight;
+	enum cuda_format format;
+	void *stored;
+	float *values;                  /* (rows, columns) */
+};
+void gpu_weights_open(struct gpu_weights *w, struct random *r, enum cuda_format f, uint32_t rows,
+		      uint32_t columns);
+void gpu_weights_close(struct gpu_weights *w);
+/* Laid out, on the device. */
+struct cuda_matrix gpu_matrix(struct gpu *g, const struct gpu_weights *w);
 /* What a bf16 operand or page makes of a number. */
 float gpu_rounded(float x, bool bf16);
 

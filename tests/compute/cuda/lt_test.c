@@ -22,7 +22,7 @@ struct product {
 static void product_open(struct gpu *g, struct random *r, struct product *p, bool bias)
 {
 	uint32_t features = numbers_between(r, 1, 60), columns = numbers_between(r, 1, 90);
-	uint32_t padded = (uint32_t)align_up(features, LINEAR_FEATURES);
+	uint32_t padded = (uint32_t)align_up(features, TILE_FEATURES);
 
 	p->w = numbers_new(r, (size_t)padded * columns, 0.3f);
 	p->bias = numbers_new(r, features, 1);
@@ -33,7 +33,7 @@ static void product_open(struct gpu *g, struct random *r, struct product *p, boo
 		.w = gpu_operand(g, p->w, padded, columns, true),
 		.bias = bias ? gpu_new(g, p->bias, features * sizeof(float)) : NULL,
 		.rows = features, .columns = columns, .stride = cuda_operand_stride(columns),
-		.bf16 = true,
+		.format = CUDA_BF16_ROWS,
 	};
 }
 

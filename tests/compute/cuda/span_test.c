@@ -199,7 +199,7 @@ TEST(span_open__refuses)
 	o = plain_options(m);
 	CHECK_EQ(open_and_close(&o, COMPUTE_INT8, &e), -ENOTSUP);
 	CHECK(strstr(e.text, "bf16 or f32"));
-	check_weights(&o, WEIGHTS_INT4, COMPUTE_AUTO, "--weights int4 is not there on cuda:0");
+	check_weights(&o, WEIGHTS_INT4, COMPUTE_F32, "--weights int4 goes with --compute bf16");
 	check_weights(&o, WEIGHTS_BF16, COMPUTE_F32, "--weights bf16 goes with --compute bf16");
 	o = plain_options(learned);
 	o.tokens_max = model_config(learned)->positions + 1;
@@ -244,18 +244,26 @@ static void see(void *ctx, uint64_t done, uint64_t total)
 /* Goal: info tells what was laid out, progress ends at all of it. */
 TEST(span_open__info_and_progress)
 {
-	static const struct { const char *checkpoint; enum compute_mode asked; const char *kind; }
-	cases[] = {
-		{ "llama-plain", COMPUTE_AUTO, "/f32/bf16" },
-		{ "llama-plain", COMPUTE_BF16, "/bf16/bf16" },
-		{ "gguf/llama-q4_1.gguf", COMPUTE_AUTO, "/bf16/bf16" },
+	static const struct {
+		const char *checkpoint;
+		enum compute_mode asked;
+		enum weight_format weights;
+		const char *kind;
+	} cases[] = {
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_KEEP, "/f32/bf16" },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_KEEP, "/bf16/bf16" },
+		{ "gguf/llama-q4_1.gguf", COMPUTE_AUTO, WEIGHTS_KEEP, "/bf16/bf16" },
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_BF16, "/bf16/bf16/bf16" },
+		{ "llama-plain", COMPUTE_AUTO, WEIGHTS_INT8, "/int8/bf16/bf16" },
+		{ "llama-plain", COMPUTE_BF16, WEIGHTS_INT4, "/int4/bf16/bf16" },
 	};
 
 	stand_in_use();
 	for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
 		struct model *m = open_model(cases[i].checkpoint);
 		struct span_options o = plain_options(m);
-		struct device_options d = { .compute = cases[i].asked };
+		struct device_options d = { .compute = cases[i].asked,
+					    .weights = cases[i].weights };
 		struct seen seen = { 0 };
 		const struct span_info *info;
 		char kind[KIND_BYTES];
