@@ -40,7 +40,7 @@ static inline uint32_t cuda_operand_stride(uint32_t columns)
 
 static inline uint64_t cuda_matrix_bytes(const struct cuda_matrix *m)
 {
-	return m->w ? cuda_layout_bytes(m->format, m->rows, m->columns) : 0;
+	return cuda_layout_bytes(m->format, m->rows, m->columns);
 }
 
 /* out (rows, m->rows) = operand times m, plus its bias, plus add (maybe out, or NULL). */
