@@ -1,8 +1,6 @@
 /* fit.c - the tables, and a little arithmetic. */
 #include "compute/fit.h"
 
-#include <string.h>
-
 enum { RESERVE_PART = 20 };             /* one in so many bytes is kept free */
 
 const struct fit_shape fit_shapes[] = {
@@ -15,11 +13,13 @@ const struct fit_shape fit_shapes[] = {
 const uint32_t fit_shape_count = ARRAY_LENGTH(fit_shapes);
 
 const struct fit_format fit_formats[] = {
-	/* name    bits kv_bytes backends */
-	{ "f32",   32,   4, "cpu cuda" },
-	{ "bf16",  16,   2, "cpu cuda" },
-	{ "q8_0",  8.5,  2, "cpu" },
-	{ "q4_0",  4.5,  2, "cpu" },
+	/* name    bits kv_bytes */
+	{ "f32",   32,   4 },
+	{ "bf16",  16,   2 },                   /* f16, too */
+	{ "int8",  8,    2 },                   /* and 4 bytes a row */
+	{ "q8_0",  8.5,  2 },
+	{ "q4_1",  5,    2 },
+	{ "int4",  4.5,  2 },                   /* q4_0, too */
 };
 const uint32_t fit_format_count = ARRAY_LENGTH(fit_formats);
 
@@ -58,12 +58,4 @@ uint32_t fit_blocks(const struct fit_shape *s, const struct fit_format *f, uint6
 	uint64_t blocks = (free_bytes - free_bytes / RESERVE_PART) / MAX(each, 1);
 
 	return (uint32_t)MIN(blocks, s->blocks);
-}
-
-bool fit_format_on(const struct fit_format *f, const char *backend)
-{
-	const char *at = strstr(f->backends, backend);
-	size_t length = strlen(backend);
-
-	return at && (at[length] == '\0' || at[length] == ' ');
 }

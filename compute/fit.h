@@ -22,11 +22,11 @@ struct fit_shape {
 extern const struct fit_shape fit_shapes[];     /* published models */
 extern const uint32_t fit_shape_count;
 
+/* Both backends have all of them. */
 struct fit_format {
 	const char *name;
 	double bits;                    /* of a weight, scales included */
 	uint32_t kv_bytes;              /* of a cached number */
-	const char *backends;           /* "cpu cuda": that keep weights so */
 };
 extern const struct fit_format fit_formats[];
 extern const uint32_t fit_format_count;
@@ -35,9 +35,8 @@ void fit_shape_of(const struct model_config *c, struct fit_shape *out);
 uint64_t fit_block_weights(const struct fit_shape *s);  /* numbers in its matrices */
 uint64_t fit_block_bytes(const struct fit_shape *s, const struct fit_format *f);
 uint64_t fit_token_bytes(const struct fit_shape *s, const struct fit_format *f); /* per block */
-/* At most the model's own; whether the backend ("cuda") has the format is the caller's. */
+/* At most the model's own. */
 uint32_t fit_blocks(const struct fit_shape *s, const struct fit_format *f, uint64_t free_bytes,
 		    uint64_t tokens);
-bool fit_format_on(const struct fit_format *f, const char *backend);
 
 #endif

@@ -38,7 +38,7 @@ static double gb(uint64_t bytes)
 	return (double)bytes / 1e9;
 }
 
-static void print_fits(const struct question *q, const struct device_info *d, const char *backend)
+static void print_fits(const struct question *q, const struct device_info *d)
 {
 	printf("        %-24s", "blocks that fit");
 	for (uint32_t f = 0; f < fit_format_count; f++)
@@ -46,49 +46,41 @@ static void print_fits(const struct question *q, const struct device_info *d, co
 	printf("   with pages for %lld tokens\n", (long long)q->flags->tokens);
 	for (uint32_t i = 0; i < q->count; i++) {
 		printf("        %-16.16s of %4u", q->shapes[i].name, q->shapes[i].blocks);
-		for (uint32_t f = 0; f < fit_format_count; f++) {
-			if (fit_format_on(&fit_formats[f], backend))
-				printf("%7u", fit_blocks(&q->shapes[i], &fit_formats[f],
-							 d->free_bytes,
-							 (uint64_t)q->flags->tokens));
-			else
-				printf("%7s", "-");
-		}
+		for (uint32_t f = 0; f < fit_format_count; f++)
+			printf("%7u", fit_blocks(&q->shapes[i], &fit_formats[f], d->free_bytes,
+						 (uint64_t)q->flags->tokens));
 		printf("\n");
 	}
 }
 
-static json_t *pack_fits(const struct question *q, const struct device_info *d,
-			 const char *backend)
+static json_t *pack_fits(const struct question *q, const struct device_info *d)
 {
 	json_t *fits = json_array();
 
 	for (uint32_t i = 0; i < q->count; i++)
 		for (uint32_t f = 0; f < fit_format_count; f++)
-			if (fit_format_on(&fit_formats[f], backend))
-				json_array_append_new(fits, json_pack(
-					"{s:s,s:i,s:s,s:i}", "model", q->shapes[i].name, "blocks",
-					q->shapes[i].blocks, "format", fit_formats[f].name, "fit",
-					fit_blocks(&q->shapes[i], &fit_formats[f], d->free_bytes,
-						   (uint64_t)q->flags->tokens)));
+			json_array_append_new(fits, json_pack(
+				"{s:s,s:i,s:s,s:i}", "model", q->shapes[i].name, "blocks",
+				q->shapes[i].blocks, "format", fit_formats[f].name, "fit",
+				fit_blocks(&q->shapes[i], &fit_formats[f], d->free_bytes,
+					   (uint64_t)q->flags->tokens)));
 	return fits;
 }
 
-static void tell(const struct question *q, const struct device_info *d, const char *backend,
-		 json_t *devices)
+static void tell(const struct question *q, const struct device_info *d, json_t *devices)
 {
 	if (q->flags->json) {
 		json_array_append_new(devices, json_pack(
 			"{s:s,s:s,s:s,s:I,s:I,s:o}", "device", d->device, "name", d->name,
 			"detail", d->detail, "memory_bytes", (json_int_t)d->memory_bytes,
 			"free_bytes", (json_int_t)d->free_bytes, "fits",
-			pack_fits(q, d, backend)));
+			pack_fits(q, d)));
 		return;
 	}
 	printf("%-7s %s: %s; %.1f of %.1f GB free\n", d->device, d->name, d->detail,
 	       gb(d->free_bytes), gb(d->memory_bytes));
 	if (d->free_bytes > 0)
-		print_fits(q, d, backend);
+		print_fits(q, d);
 }
 
 /* A backend that is not there is a note, not an error. */
@@ -99,7 +91,7 @@ static void tell_backend(const struct question *q, const struct backend *b, json
 	int count = b->list(found, DEVICES_MAX, &e);
 
 	for (int i = 0; i < count; i++)
-		tell(q, &found[i], b->name, devices);
+		tell(q, &found[i], devices);
 	if (count < 0 && !q->flags->json)
 		printf("%-7s none: %s\n", b->name, e.text);
 }

@@ -118,9 +118,9 @@ DEVICE uint32_t nibble_pair(uint32_t w, const uint32_t format)
 DEVICE uint32_t f16_split(uint32_t w, uint32_t *rest)
 {
 	float a = f16_value((uint16_t)w), b = f16_value((uint16_t)(w >> 16));
-	uint32_t near = bf16x2_of(a, b);
+	uint32_t near = bf16_pair(a, b);
 
-	*rest = bf16x2_of(a - __uint_as_float(near << 16), b - __uint_as_float(near & 0xffff0000));
+	*rest = bf16_pair(a - __uint_as_float(near << 16), b - __uint_as_float(near & 0xffff0000));
 	return near;
 }
 

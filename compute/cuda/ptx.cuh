@@ -137,7 +137,7 @@ PTX uint2 load_once8(const void *global, uint64_t policy)
 	return v;
 }
 
-/* Pairs of bf16, the first in the low half: a + b, and two f32 rounded. */
+/* a + b, of pairs of bf16. */
 PTX uint32_t bf16x2_add(uint32_t a, uint32_t b)
 {
 	uint32_t sum;
@@ -146,11 +146,12 @@ PTX uint32_t bf16x2_add(uint32_t a, uint32_t b)
 	return sum;
 }
 
-PTX uint32_t bf16x2_of(float first, float second)
+/* Two bf16, nearest even; `low` in the low half. */
+PTX uint32_t bf16_pair(float low, float high)
 {
 	uint32_t pair;
 
-	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
+	asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
 	return pair;
 }
 

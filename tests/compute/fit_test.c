@@ -46,12 +46,6 @@ TEST(fit_blocks__bounds)
 	CHECK_EQ(fit_blocks(bloom, bf16, each * 20 / 19 + 20, 0), 1);
 	CHECK_EQ(fit_blocks(bloom, bf16, 80000000000, 0), 15);
 	CHECK_EQ(fit_blocks(bloom, bf16, 80000000000, 65536), 8);
-}
-
-/* Goal: a format is on a backend by its whole name. */
-TEST(fit_format_on__names)
-{
-	CHECK(fit_format_on(format("bf16"), "cpu") && fit_format_on(format("bf16"), "cuda"));
-	CHECK(fit_format_on(format("q8_0"), "cpu") && !fit_format_on(format("q8_0"), "cuda"));
-	CHECK(!fit_format_on(format("bf16"), "cu"));
+	CHECK_EQ(fit_blocks(bloom, format("int8"), 80000000000, 8192), 25);
+	CHECK_EQ(fit_blocks(bloom, format("int4"), 80000000000, 8192), 40);
 }

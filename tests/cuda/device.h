@@ -158,14 +158,14 @@ static inline uint2 load_once8(const void *global, uint64_t policy)
 	return v;
 }
 
-static inline uint32_t bf16x2_of(float first, float second)
+static inline uint32_t bf16_pair(float low, float high)
 {
-	return bf16_of_f32(first) | (uint32_t)bf16_of_f32(second) << 16;
+	return bf16_of_f32(low) | (uint32_t)bf16_of_f32(high) << 16;
 }
 
 static inline uint32_t bf16x2_add(uint32_t a, uint32_t b)
 {
-	return bf16x2_of(f32_of_bf16((uint16_t)a) + f32_of_bf16((uint16_t)b),
+	return bf16_pair(f32_of_bf16((uint16_t)a) + f32_of_bf16((uint16_t)b),
 			 f32_of_bf16((uint16_t)(a >> 16)) + f32_of_bf16((uint16_t)(b >> 16)));
 }
 

@@ -1,6 +1,6 @@
 /* span_test.c - spans on the CUDA backend: the identity promise, pages, refusals, failures.
  *
- * Covers span.c, block.c, weights.c, page.c, arena.c, queue.c, image.c.
+ * Covers span.c, block.c, page.c, arena.c, queue.c, image.c.
  */
 #include <errno.h>
 #include <math.h>
