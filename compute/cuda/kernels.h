@@ -132,9 +132,10 @@ struct norm_args {
  *   linear_FORMAT_many   grid (rows / LINEAR_MANY_ROWS up, tiles of all parts / LINEAR_MANY_TILES
  *                        up), LINEAR_MANY_THREADS
  */
-/* Three where the sums of four would not be in registers. */
+/* Fewer where the sums of four would not be in registers. */
 #define LINEAR_WARPS(format, tiles)                                                       \
-	(((tiles) == 8 && (format) != CUDA_BF16) ||                                       \
+	((tiles) == 8 && (format) == CUDA_Q4_1 ? 2 :                                      \
+	 ((tiles) == 8 && (format) != CUDA_BF16) ||                                       \
 	 ((tiles) == 4 && ((format) == CUDA_F16 || (format) == CUDA_Q4_1)) ? 3 : 4)
 
 enum linear_end { LINEAR_OUT, LINEAR_ACT, LINEAR_GATED };

@@ -32,67 +32,102 @@ enum { FEW_STAGES = 3, SUM_PAD = 4 };
 
 /* What a warp works on. */
 struct work {
-	uint32_t run, first, mine, each;        /* steps [first, first + mine); each: of a run */
+	uint32_t lane, run, first, mine, each;  /* steps [first, first + mine); each: of a run */
 	uint32_t rows, first_row;               /* of the thread block */
 };
 
-/* Copies steps [step, step + deep) of every run. */
-DEVICE void few_fill(const struct linear_args *a, const struct work *k, uint32_t step,
-		     const uint32_t tiles, uint8_t *stage)
+/* What a thread copies of a stage: 16 bytes of one step of one run, for every `pass`-th row from
+ * `row` on.
+ */
+struct share {
+	const uint8_t *from;
+	uint32_t to;                            /* from a stage's begin */
+	uint32_t row, pass, step, end;          /* step < end: there is something to copy */
+};
+
+DEVICE uint32_t steps_of_run(const struct linear_args *a, uint32_t run)
 {
-	const uint32_t deep = FEW_DEEP(tiles);
-	uint32_t steps = a->columns / CUDA_K_STEP;
+	uint32_t steps = a->columns / CUDA_K_STEP, each = LINEAR_RUN_STEPS(steps);
 
-	for (uint32_t i = threadIdx.x; i < 4 * LINEAR_RUNS * deep * k->rows; i += blockDim.x) {
-		uint32_t part = i % 4, run = i / 4 % LINEAR_RUNS, s = i / (4 * LINEAR_RUNS) % deep;
-		uint32_t row = i / (4 * LINEAR_RUNS * deep), at = run * k->each + step + s;
-		uint32_t to = (s * LINEAR_RUNS + run) * LINEAR_ROWS * tiles + row;
-		uint64_t from = (uint64_t)(k->first_row + row) * a->columns + at * CUDA_K_STEP;
-
-		if (step + s < k->each && at < steps)
-			copy_async16(stage + to * STEP_BYTES + part * 16,
-				     (const uint8_t *)a->x + 2 * from + part * 16, 16);
-	}
-	copy_commit();
+	return run * each < steps ? min(each, steps - run * each) : 0;
 }
 
-/* Sums the warp's run into c. */
+DEVICE struct share few_share(const struct linear_args *a, const struct work *k,
+			      const uint32_t tiles)
+{
+	const uint32_t deep = FEW_DEEP(tiles);
+	uint32_t part = threadIdx.x % 4, run = threadIdx.x / 4 % LINEAR_RUNS;
+	struct share s;
+
+	s.step = threadIdx.x / (4 * LINEAR_RUNS) % deep;
+	s.end = steps_of_run(a, run);
+	s.row = threadIdx.x / (4 * LINEAR_RUNS * deep);
+	s.pass = blockDim.x / (4 * LINEAR_RUNS * deep);
+	s.to = ((s.step * LINEAR_RUNS + run) * LINEAR_ROWS * tiles + s.row) * STEP_BYTES +
+	       part * 16;
+	s.from = (const uint8_t *)a->x + (uint64_t)(k->first_row + s.row) * a->columns * 2 +
+		 (run * k->each + s.step) * STEP_BYTES + part * 16;
+	return s;
+}
+
+/* Copies the next stage. */
+DEVICE void few_fill(const struct linear_args *a, const struct work *k, struct share *s,
+		     const uint32_t tiles, uint8_t *stage)
+{
+	const uint8_t *from = s->from;
+	uint8_t *to = stage + s->to;
+
+	if (s->step < s->end)
+		for (uint32_t row = s->row; row < k->rows; row += s->pass) {
+			copy_async16(to, from, 16);
+			from += (uint64_t)s->pass * a->columns * 2;
+			to += s->pass * STEP_BYTES;
+		}
+	copy_commit();
+	s->step += FEW_DEEP(tiles);
+	s->from += FEW_DEEP(tiles) * STEP_BYTES;
+}
+
+/* Sums the warp's run into c.  While at least twice AHEAD steps are left nothing is asked. */
 DEVICE void few_sum(const struct linear_args *a, const struct work *k, const struct band *b,
 		    const uint32_t format, const uint32_t tiles, uint8_t *stages,
 		    float (*c)[TILE_HALVES][4])
 {
 	const uint32_t deep = FEW_DEEP(tiles), ahead = FEW_AHEAD(format, tiles);
+	const uint32_t run_bytes = LINEAR_ROWS * tiles * STEP_BYTES;
+	const uint8_t *next = b->at + (uint64_t)k->first * b->step_bytes;
+	const uint8_t *x = stages + k->run * run_bytes + k->lane * 16;
 	uint64_t policy = once_policy();
 	struct piece piece[FEW_AHEAD(CUDA_BF16, 1)];
+	struct share share = few_share(a, k, tiles);
 	uint32_t slot = 0;
 
 	for (uint32_t i = 0; i + 1 < FEW_STAGES; i++)
-		few_fill(a, k, i * deep, tiles, stages + i * FEW_STAGE_BYTES(tiles));
+		few_fill(a, k, &share, tiles, stages + i * FEW_STAGE_BYTES(tiles));
 #pragma unroll
 	for (uint32_t j = 0; j < ahead; j++)
 		if (j < k->mine)
-			piece_load(&piece[j], b, k->first + j, format, policy);
+			piece_load(&piece[j], b, &next, format, policy);
 	for (uint32_t step = 0; step < k->each; step += ahead) {
+		bool whole = step + 2 * ahead <= k->mine;
+
 #pragma unroll
 		for (uint32_t j = 0; j < ahead; j++) {
-			uint32_t at = (j % deep * LINEAR_RUNS + k->run) * LINEAR_ROWS * tiles;
+			const uint8_t *at = x + slot * FEW_STAGE_BYTES(tiles) +
+					    j % deep * LINEAR_RUNS * run_bytes;
 
 			if (j % deep == 0 && step + j < k->each) {
-				uint32_t next = slot ? slot - 1 : FEW_STAGES - 1;
+				uint32_t before = slot ? slot - 1 : FEW_STAGES - 1;
 
 				copy_wait(FEW_STAGES - 2);
 				__syncthreads();
-				few_fill(a, k, step + j + (FEW_STAGES - 1) * deep, tiles,
-					 stages + next * FEW_STAGE_BYTES(tiles));
+				few_fill(a, k, &share, tiles,
+					 stages + before * FEW_STAGE_BYTES(tiles));
 			}
-			if (step + j < k->mine)
-				multiply_tile(&piece[j],
-					      stages + slot * FEW_STAGE_BYTES(tiles) +
-						      at * STEP_BYTES,
-					      tiles, format, c);
-			if (step + j + ahead < k->mine)
-				piece_load(&piece[j], b, k->first + step + j + ahead, format,
-					   policy);
+			if (whole || step + j < k->mine)
+				multiply_tile(&piece[j], at, tiles, format, c);
+			if (whole || step + j + ahead < k->mine)
+				piece_load(&piece[j], b, &next, format, policy);
 			if (j % deep == deep - 1)
 				slot = slot + 1 < FEW_STAGES ? slot + 1 : 0;
 		}
@@ -103,7 +138,7 @@ DEVICE void few_sum(const struct linear_args *a, const struct work *k, const str
 DEVICE void few_add_runs(const struct work *k, const uint32_t tiles, float (*c)[TILE_HALVES][4],
 			 float *sums)
 {
-	uint32_t lane = threadIdx.x % WARP, g = lane / 4, t = lane % 4;
+	uint32_t g = k->lane / 4, t = k->lane % 4;
 	uint32_t stride = blockDim.x / LINEAR_RUNS + SUM_PAD;
 	uint32_t first = threadIdx.x / (WARP * LINEAR_RUNS) * TILE_FEATURES;
 
@@ -183,22 +218,20 @@ DEVICE struct place few_place(const struct linear_args *a)
 DEVICE void linear_few(const struct linear_args *a, const uint32_t format, const uint32_t tiles,
 		       uint8_t *shared)
 {
-	uint32_t steps = a->columns / CUDA_K_STEP;
 	float c[LINEAR_TILES_MAX][TILE_HALVES][4] = { { { 0 } } };
 	struct place p = few_place(a);
-	struct band b = { NULL, 0, 0 };
+	struct band b = { NULL, 0, 0, 0 };
 	struct work k;
 
+	k.lane = lane_once();
 	k.run = threadIdx.x / WARP % LINEAR_RUNS;
-	k.each = LINEAR_RUN_STEPS(steps);
+	k.each = LINEAR_RUN_STEPS(a->columns / CUDA_K_STEP);
 	k.first = k.run * k.each;
-	k.mine = k.first < steps ? min(k.each, steps - k.first) : 0;
+	k.mine = p.part < LINEAR_PARTS ? steps_of_run(a, k.run) : 0;
 	k.first_row = blockIdx.y * LINEAR_ROWS * tiles;
 	k.rows = min(LINEAR_ROWS * tiles, a->rows - k.first_row);
 	if (p.part < LINEAR_PARTS)
-		b = band_open(a, &a->part[p.part], p.tile, format);
-	else
-		k.mine = 0;
+		b = band_open(a, &a->part[p.part], p.tile, k.lane, format);
 	few_sum(a, &k, &b, format, tiles, shared, c);
 	few_add_runs(&k, tiles, c, (float *)shared);
 	if (a->end == LINEAR_OUT)

@@ -97,10 +97,10 @@ DEVICE void many_sum(const struct linear_args *a, const uint32_t format, uint8_t
 		     float (*total)[TILE_HALVES][4])
 {
 	uint32_t steps = a->columns / CUDA_K_STEP, each = LINEAR_RUN_STEPS(steps), left = each;
-	uint32_t warp = threadIdx.x / WARP, slot = 0;
+	uint32_t warp = threadIdx.x / WARP, lane = lane_once(), slot = 0;
 	uint32_t w_at = warp % LINEAR_MANY_TILES * TILE_BYTES(format);
 	uint32_t x_at = LINEAR_MANY_TILES * TILE_BYTES(format) +
-			warp / LINEAR_MANY_TILES * (MANY_X_BYTES / 2);
+			warp / LINEAR_MANY_TILES * (MANY_X_BYTES / 2) + lane * 16;
 	float run[MANY_ROW_TILES][TILE_HALVES][4] = { { { 0 } } };
 	struct copies c;
 
@@ -116,7 +116,7 @@ DEVICE void many_sum(const struct linear_args *a, const uint32_t format, uint8_t
 		__syncthreads();
 		many_fill(&c, step + MANY_STAGES - 1, steps, format,
 			  shared + next * MANY_STAGE_BYTES(format));
-		piece_take(&p, stage + w_at, format);
+		piece_take(&p, stage + w_at, lane, format);
 		multiply_tile(&p, stage + x_at, MANY_ROW_TILES, format, run);
 		slot = slot + 1 < MANY_STAGES ? slot + 1 : 0;
 		if (--left == 0 || step + 1 == steps) {

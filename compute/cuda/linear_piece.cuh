@@ -16,10 +16,13 @@ enum { TILE_PIECES = 4, PIECE_BYTES = 512, TILE_HALVES = 2, STEP_BYTES = 2 * CUD
 
 struct piece { uint4 values[TILE_PIECES]; uint4 scales; };
 
-/* Where a lane reads a band of features: its 16 bytes of step 0, and on from there. */
+/* Where a lane reads a band of features: its 16 bytes of step 0, from piece to piece, from there
+ * to its scales, and on to the next step.
+ */
 struct band {
 	const uint8_t *at;
 	uint32_t piece_bytes, step_bytes;
+	int32_t scales;
 };
 
 /* Zero or minus `n` in either half. */
@@ -32,64 +35,64 @@ DEVICE uint32_t pieces_of(const uint32_t format)
 	return TILE_VALUES_BYTES(format) / PIECE_BYTES;
 }
 
-DEVICE struct band band_open(const struct linear_args *a, const struct linear_part *p,
-			     uint32_t tile, const uint32_t format)
+/* Bytes from a lane's piece 0 to its scales. */
+DEVICE int32_t scales_at(uint32_t lane, const uint32_t format)
 {
-	uint32_t lane = threadIdx.x % WARP, steps = a->columns / CUDA_K_STEP;
+	return (int32_t)(TILE_VALUES_BYTES(format) + lane / 4 * (TILE_SCALES_BYTES(format) / 8)) -
+	       (int32_t)lane * 16;
+}
+
+DEVICE struct band band_open(const struct linear_args *a, const struct linear_part *p,
+			     uint32_t tile, uint32_t lane, const uint32_t format)
+{
+	uint32_t steps = a->columns / CUDA_K_STEP;
 	const uint8_t *w = (const uint8_t *)p->w;
 
 	if (format == CUDA_BF16 && a->in_rows) {
 		uint64_t feature = tile * TILE_FEATURES + lane / 4;
 
 		return { w + feature * a->columns * 2 + lane % 4 * 16, 16 * a->columns,
-			 STEP_BYTES };
+			 STEP_BYTES, 0 };
 	}
 	return { w + (uint64_t)tile * steps * TILE_BYTES(format) + lane * 16, PIECE_BYTES,
-		 TILE_BYTES(format) };
+		 TILE_BYTES(format), scales_at(lane, format) };
 }
 
-/* Bytes from a lane's piece 0 to its scales. */
-DEVICE int32_t scales_at(const uint32_t format)
-{
-	int32_t lane = (int32_t)(threadIdx.x % WARP);
-	int32_t each = (int32_t)TILE_SCALES_BYTES(format) / 8;
-
-	return (int32_t)TILE_VALUES_BYTES(format) + lane / 4 * each - lane * 16;
-}
-
-DEVICE void piece_load(struct piece *p, const struct band *b, uint32_t step,
+/* The step at *at, which goes on to the next. */
+DEVICE void piece_load(struct piece *p, const struct band *b, const uint8_t **at,
 		       const uint32_t format, uint64_t policy)
 {
-	const uint8_t *at = b->at + (uint64_t)step * b->step_bytes;
-
 #pragma unroll
 	for (uint32_t i = 0; i < pieces_of(format); i++)
-		p->values[i] = load_once16(at + i * b->piece_bytes, policy);
+		p->values[i] = load_once16(*at + i * (format == CUDA_BF16 ? b->piece_bytes :
+						     (uint32_t)PIECE_BYTES), policy);
 	if (TILE_SCALES_BYTES(format) == 64) {
-		uint2 s = load_once8(at + scales_at(format), policy);
+		uint2 s = load_once8(*at + b->scales, policy);
 
 		p->scales.x = s.x;
 		p->scales.y = s.y;
 	} else if (TILE_SCALES_BYTES(format) == 128) {
-		p->scales = load_once16(at + scales_at(format), policy);
+		p->scales = load_once16(*at + b->scales, policy);
 	}
+	*at += format == CUDA_BF16 ? b->step_bytes : TILE_BYTES(format);
 }
 
 /* Of a record in shared memory. */
-DEVICE void piece_take(struct piece *p, const uint8_t *record, const uint32_t format)
+DEVICE void piece_take(struct piece *p, const uint8_t *record, uint32_t lane,
+		       const uint32_t format)
 {
-	const uint8_t *at = record + threadIdx.x % WARP * 16;
+	const uint8_t *at = record + lane * 16;
 
 #pragma unroll
 	for (uint32_t i = 0; i < pieces_of(format); i++)
 		p->values[i] = *(const uint4 *)(at + i * PIECE_BYTES);
 	if (TILE_SCALES_BYTES(format) == 64) {
-		uint2 s = *(const uint2 *)(at + scales_at(format));
+		uint2 s = *(const uint2 *)(at + scales_at(lane, format));
 
 		p->scales.x = s.x;
 		p->scales.y = s.y;
 	} else if (TILE_SCALES_BYTES(format) == 128) {
-		p->scales = *(const uint4 *)(at + scales_at(format));
+		p->scales = *(const uint4 *)(at + scales_at(lane, format));
 	}
 }
 
@@ -104,13 +107,14 @@ struct fragments {
 /* Bytes 0 and 2 of w, from -128 to 127. */
 DEVICE uint32_t signed_pair(uint32_t w)
 {
-	return bf16x2_add((w & 0x007f007f) | 0x43004300, (w & 0x00800080) | BF16X2_MINUS_128);
+	return bf16x2_add(mask_or(w, 0x007f007f, 0x43004300),
+			  mask_or(w, 0x00800080, BF16X2_MINUS_128));
 }
 
 /* Nibbles 0 and 4 of w. */
 DEVICE uint32_t nibble_pair(uint32_t w, const uint32_t format)
 {
-	return bf16x2_add((w & 0x000f000f) | 0x43004300,
+	return bf16x2_add(mask_or(w, 0x000f000f, 0x43004300),
 			  format == CUDA_Q4_0 ? BF16X2_MINUS_136 : BF16X2_MINUS_128);
 }
 
@@ -215,7 +219,9 @@ DEVICE void multiply(const struct fragments *f, const uint32_t v[2], const uint3
 	}
 }
 
-/* A step of `tiles` tiles of 8 rows, x (rows, STEP_BYTES) in shared memory. */
+/* A step of `tiles` tiles of 8 rows; x is the lane's 16 bytes of (rows, STEP_BYTES) in shared
+ * memory.
+ */
 DEVICE void multiply_tile(const struct piece *p, const uint8_t *x, const uint32_t tiles,
 			  const uint32_t format, float (*c)[TILE_HALVES][4])
 {
@@ -227,8 +233,7 @@ DEVICE void multiply_tile(const struct piece *p, const uint8_t *x, const uint32_
 		unpack(p, half, format, &f[half]);
 #pragma unroll
 	for (uint32_t i = 0; i < tiles; i++) {
-		uint4 at = *(const uint4 *)(x + i * LINEAR_ROWS * STEP_BYTES +
-					    threadIdx.x % WARP * 16);
+		uint4 at = *(const uint4 *)(x + i * LINEAR_ROWS * STEP_BYTES);
 		const uint32_t v[2] = { at.x, at.y }, w[2] = { at.z, at.w };
 		float sums[4] = { 0, 0, 0, 0 };
 

@@ -109,6 +109,24 @@ PTX void let_next_start(void)
 #endif
 }
 
+/* The thread's lane, asked for once: what is made of threadIdx.x is made again and again. */
+PTX uint32_t lane_once(void)
+{
+	uint32_t lane;
+
+	asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+	return lane;
+}
+
+/* (a & mask) | bits, one instruction. */
+PTX uint32_t mask_or(uint32_t a, uint32_t mask, uint32_t bits)
+{
+	uint32_t v;
+
+	asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(v) : "r"(a), "r"(mask), "r"(bits));
+	return v;
+}
+
 /* For what is read once: past L1, and the first to leave L2. */
 PTX uint64_t once_policy(void)
 {

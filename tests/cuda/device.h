@@ -134,6 +134,13 @@ static inline void device_ldmatrix(grid_exchange twin, uint32_t out[4], const vo
 static inline void wait_for_previous(void) {}
 static inline void let_next_start(void) {}
 
+static inline uint32_t lane_once(void) { return grid_self->lane; }
+
+static inline uint32_t mask_or(uint32_t a, uint32_t mask, uint32_t bits)
+{
+	return (a & mask) | bits;
+}
+
 static inline uint64_t once_policy(void) { return 0; }
 
 static inline uint4 load_once16(const void *global, uint64_t policy)
