@@ -132,9 +132,9 @@ struct norm_args {
  *   linear_FORMAT_many   grid (rows / LINEAR_MANY_ROWS up, tiles of all parts / LINEAR_MANY_TILES
  *                        up), LINEAR_MANY_THREADS
  */
-/* Fewer where the sums of four would not be in registers. */
+/* As many as registers have room for, beside a second thread block with one tile of rows. */
 #define LINEAR_WARPS(format, tiles)                                                       \
-	((tiles) == 8 && (format) == CUDA_Q4_1 ? 2 :                                      \
+	((tiles) == 1 || ((tiles) == 8 && (format) == CUDA_Q4_1) ? 2 :                    \
 	 ((tiles) == 8 && (format) != CUDA_BF16) ||                                       \
 	 ((tiles) == 4 && ((format) == CUDA_F16 || (format) == CUDA_Q4_1)) ? 3 : 4)
 

@@ -51,19 +51,26 @@ static void launch_many(struct cuda_queue *q, const struct linear_args *a, enum 
 	cuda_launch(q, kernel_of(f, 4), grid, a);
 }
 
-/* As many tiles of features a thread block as leave every processor one: activations are read
- * again for each thread block.
+/* Thread blocks that keep a device busy; they are as wide as leaves so many of them, since each
+ * reads the activations again.  Up to LINEAR_ROWS rows two run on a processor, so that one reads
+ * while the other ends; more rows leave registers for one, and one on most processors has reads
+ * enough under way.
  */
+static uint32_t blocks_least(const struct device *d, uint32_t rows)
+{
+	return rows <= LINEAR_ROWS ? 2 * d->processors : d->processors * 7 / 8;
+}
+
 static void launch_few(struct cuda_queue *q, const struct linear_args *a, enum cuda_format f,
 		       uint32_t tiles)
 {
 	uint32_t place = 0, pair = a->end == LINEAR_GATED ? 2 : 1, wide;
-	uint32_t processors = q->device->processors;
+	uint32_t least = blocks_least(q->device, a->rows);
 
 	while ((uint32_t)LINEAR_ROWS << place < a->rows)
 		place++;
 	wide = (uint32_t)LINEAR_WARPS(f, 1 << place) / pair * pair;
-	while (wide > pair && parts(tiles, wide) < processors)
+	while (wide > pair && parts(tiles, wide) < least)
 		wide -= pair;
 	cuda_launch(q, kernel_of(f, place),
 		    (struct cuda_grid){ parts(tiles, wide), 1, wide * LINEAR_RUNS * 32 }, a);

@@ -6,8 +6,9 @@
 
 #include "compute/cuda/common.cuh"
 
-#define LINEAR_KERNEL(name, threads) \
-	extern "C" __global__ void __launch_bounds__(threads, 1) petals_linear_##name
+/* blocks: thread blocks of as many threads that a processor has registers for at once. */
+#define LINEAR_KERNEL(name, threads, blocks) \
+	extern "C" __global__ void __launch_bounds__(threads, blocks) petals_linear_##name
 
 /* A tile of features of a part; part LINEAR_PARTS: there is none. */
 struct place { uint32_t part, tile; };

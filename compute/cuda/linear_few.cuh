@@ -19,14 +19,17 @@
 #include "compute/cuda/linear.cuh"
 #include "compute/cuda/linear_piece.cuh"
 
-enum { FEW_STAGES = 3, SUM_PAD = 4 };
+enum { FEW_STAGES = 3, SUM_PAD = 4, FEW_AHEAD_MAX = 8 };
 
 /* Steps of a stage, by tiles of rows: 8 or 16 KB each. */
 #define FEW_DEEP(tiles) ((tiles) == 1 ? 4 : (tiles) == 8 ? 1 : 2)
 #define FEW_STAGE_BYTES(tiles) (LINEAR_RUNS * FEW_DEEP(tiles) * LINEAR_ROWS * (tiles) * STEP_BYTES)
-/* Steps ahead: as many as registers leave room for. */
-#define FEW_AHEAD(format, tiles) \
-	((format) <= CUDA_F16 && (tiles) == 1 ? 4 : (format) > CUDA_F16 && (tiles) <= 2 ? 4 : \
+/* Steps ahead, whole stages of them: as many as registers leave room for.  For up to 16 rows that
+ * is 40 KB a processor or more; an H200 delivers 36 KB to each in a microsecond.
+ */
+#define FEW_AHEAD(format, tiles)                                                           \
+	((format) >= CUDA_Q4_0 && (tiles) == 1 ? 8 : (format) == CUDA_Q4_0 && (tiles) == 2 ? 8 : \
+	 (format) <= CUDA_F16 && (tiles) == 1 ? 4 : (format) > CUDA_F16 && (tiles) <= 2 ? 4 : \
 	 (tiles) == 8 && ((format) == CUDA_F16 || (format) == CUDA_Q8_0 ||                     \
 			  (format) == CUDA_Q4_1) ? 1 : 2)
 
@@ -98,16 +101,18 @@ DEVICE void few_sum(const struct linear_args *a, const struct work *k, const str
 	const uint8_t *next = b->at + (uint64_t)k->first * b->step_bytes;
 	const uint8_t *x = stages + k->run * run_bytes + k->lane * 16;
 	uint64_t policy = once_policy();
-	struct piece piece[FEW_AHEAD(CUDA_BF16, 1)];
+	struct piece piece[FEW_AHEAD_MAX];
 	struct share share = few_share(a, k, tiles);
 	uint32_t slot = 0;
 
-	for (uint32_t i = 0; i + 1 < FEW_STAGES; i++)
-		few_fill(a, k, &share, tiles, stages + i * FEW_STAGE_BYTES(tiles));
 #pragma unroll
 	for (uint32_t j = 0; j < ahead; j++)
 		if (j < k->mine)
 			piece_load(&piece[j], b, &next, format, policy);
+	wait_for_previous();
+	let_next_start();
+	for (uint32_t i = 0; i + 1 < FEW_STAGES; i++)
+		few_fill(a, k, &share, tiles, stages + i * FEW_STAGE_BYTES(tiles));
 	for (uint32_t step = 0; step < k->each; step += ahead) {
 		bool whole = step + 2 * ahead <= k->mine;
 
@@ -241,7 +246,10 @@ DEVICE void linear_few(const struct linear_args *a, const uint32_t format, const
 }
 
 #define LINEAR_FEW(name, format, tiles)                                                           \
-	LINEAR_KERNEL(name##_##tiles, WARP *LINEAR_RUNS *LINEAR_WARPS(format, tiles))             \
+	static_assert(FEW_AHEAD(format, tiles) % FEW_DEEP(tiles) == 0 &&                          \
+		      FEW_AHEAD(format, tiles) <= FEW_AHEAD_MAX, "whole stages ahead");           \
+	LINEAR_KERNEL(name##_##tiles, WARP *LINEAR_RUNS *LINEAR_WARPS(format, tiles),             \
+		      (tiles) == 1 ? 2 : 1)                                                       \
 	(const struct linear_args a)                                                              \
 	{                                                                                         \
 		__shared__ __align__(16) uint8_t shared[FEW_STAGES * FEW_STAGE_BYTES(tiles)];     \

@@ -105,6 +105,8 @@ DEVICE void many_sum(const struct linear_args *a, const uint32_t format, uint8_t
 	struct copies c;
 
 	many_plan(a, format, &c);
+	wait_for_previous();
+	let_next_start();
 	for (uint32_t i = 0; i + 1 < MANY_STAGES; i++)
 		many_fill(&c, i, steps, format, shared + i * MANY_STAGE_BYTES(format));
 	for (uint32_t step = 0; step < steps; step++) {
@@ -145,7 +147,7 @@ DEVICE void linear_many(const struct linear_args *a, const uint32_t format, uint
 }
 
 #define LINEAR_MANY(name, format)                                                          \
-	LINEAR_KERNEL(name##_many, LINEAR_MANY_THREADS)(const struct linear_args a)        \
+	LINEAR_KERNEL(name##_many, LINEAR_MANY_THREADS, 1)(const struct linear_args a)     \
 	{                                                                                  \
 		__shared__ __align__(16) uint8_t shared[MANY_STAGES *                      \
 							MANY_STAGE_BYTES(format)];         \

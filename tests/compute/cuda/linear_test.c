@@ -18,20 +18,28 @@ struct product {
 	float *b, *x, *residual;        /* on the host; x as rounded */
 };
 
-static void product_open(struct product *p, struct random *r, enum cuda_format f)
+static void product_shaped(struct product *p, struct random *r, enum cuda_format f,
+			   uint32_t features, uint32_t columns, uint32_t rows)
 {
 	*p = (struct product){
-		.features = numbers_between(r, 1, 150), .bf16 = f != CUDA_F32,
-		.rows = numbers_between(r, 1, f == CUDA_F32 ? 40 : 140),
+		.features = features, .bf16 = f != CUDA_F32, .rows = rows,
 		.bias = random_chance(r, 0.5), .add = random_chance(r, 0.5),
 	};
-	gpu_weights_open(&p->w, r, f, p->features, numbers_between(r, 1, 700));
+	gpu_weights_open(&p->w, r, f, features, columns);
 	p->columns = p->w.weight.columns;
 	p->x = numbers_new(r, (size_t)p->rows * p->columns, 1);
 	p->b = numbers_new(r, p->features, 1);
 	p->residual = numbers_new(r, (size_t)p->rows * p->features, 1);
 	for (size_t i = 0; i < (size_t)p->rows * p->columns; i++)
 		p->x[i] = gpu_rounded(p->x[i], p->bf16);
+}
+
+static void product_open(struct product *p, struct random *r, enum cuda_format f)
+{
+	uint32_t features = numbers_between(r, 1, 150), columns = numbers_between(r, 1, 700);
+
+	product_shaped(p, r, f, features, columns,
+		       numbers_between(r, 1, f == CUDA_F32 ? 40 : 140));
 }
 
 static void product_close(struct product *p)
@@ -144,6 +152,52 @@ TEST(linear__same_bits_for_any_number_of_rows)
 	gpu_close(&g);
 }
 
+/* Checks that rows [first, first + rows) have the bits that they have in `alone`. */
+static void check_rows(struct gpu *g, const struct product *p, uint32_t first, uint32_t rows,
+		       const float *alone)
+{
+	size_t numbers = (size_t)rows * p->features;
+	float *got = mem_calloc(numbers, sizeof(*got));
+
+	product_run(g, p, first, rows, got);
+	if (memcmp(got, alone + (size_t)first * p->features, numbers * sizeof(*got)) != 0)
+		fail_msg("%s: rows %u to %u together are not what they are alone on a device of "
+			 "%u processors", cuda_format_name(p->w.format), first, first + rows - 1,
+			 g->device->processors);
+	mem_free(got);
+}
+
+/* Goal: in every format, from one row to more than a thread block of many takes, each row has
+ * the bits that it has alone, however many processors there are to share the work among.
+ */
+TEST(linear__every_number_of_rows_gives_what_each_row_gives_alone)
+{
+	static const uint32_t processors[] = { 1, 2, 4, 132 };
+	const uint32_t most = LINEAR_MANY_ROWS + 2, few = LINEAR_ROWS * LINEAR_TILES_MAX;
+	struct random r;
+	struct gpu g;
+
+	random_seed(&r, test_seed());
+	gpu_open(&g);
+	for (enum cuda_format f = 0; f < CUDA_FORMATS; f++) {
+		struct product p;
+		float *alone;
+
+		product_shaped(&p, &r, f, 70, 224, most);
+		alone = mem_calloc((size_t)most * p.features, sizeof(*alone));
+		for (uint32_t row = 0; row < most; row++)
+			product_run(&g, &p, row, 1, alone + (size_t)row * p.features);
+		for (uint32_t rows = 1; rows <= most; rows += rows > few + 1 ? 32 : 1) {
+			g.device->processors = processors[rows % ARRAY_LENGTH(processors)];
+			check_rows(&g, &p, (uint32_t)random_below(&r, most - rows + 1), rows,
+				   alone);
+		}
+		mem_free(alone);
+		product_close(&p);
+	}
+	gpu_close(&g);
+}
+
 /* Goal: matrices that are multiplied with the same rows at once are as they are one by one. */
 TEST(linear_all__same_bits_as_alone)
 {
@@ -172,6 +226,7 @@ TEST(linear_all__same_bits_as_alone)
 			all[j].out = gpu_new(&g, NULL, (uint64_t)p[0].rows * p[j].features * 4);
 		}
 		x = gpu_operand(&g, p[0].x, p[0].rows, p[0].columns, p[0].bf16);
+		g.device->processors = numbers_between(&r, 1, 8);
 		cuda_linear_all(&g.queue, all, count, x, p[0].rows);
 		for (uint32_t j = 0; j < count; j++) {
 			uint64_t bytes = (uint64_t)p[0].rows * p[j].features * sizeof(float);
@@ -243,6 +298,7 @@ TEST(linear_activate__same_bits_as_apart)
 		fused = mem_calloc(1, operand_bytes);
 		apart = mem_calloc(1, operand_bytes);
 		x = gpu_operand(&g, gate.x, gate.rows, gate.columns, gate.bf16);
+		g.device->processors = numbers_between(&r, 1, 8);
 		cuda_linear_activate(&g.queue, &a, x, gate.rows);
 		gpu_read(&g, a.out, fused, operand_bytes);
 		activate_apart(&g, &a, x, gate.rows);
