@@ -58,7 +58,8 @@ static const struct option options[] = {
 		  "a scale per row, int4 one per 32 weights; servers of unlike weights do not "
 		  "share a session" },
 	{ "fast", OPTION_FLAG, AT(fast), NULL,
-	  .help = "cuda: faster prompts by cuBLASLt; results then depend on what shares a batch" },
+	  .help = "cuda: faster prompts by cuBLASLt, which takes f16 weights as bf16; results then "
+		  "depend on what shares a batch" },
 	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16|int8",
 	  .help = "how hidden states travel; they are rounded to it after every block, so "
 		  "that it does not matter where the model is cut" },

@@ -32,17 +32,14 @@ const char *cuda_format_name(enum cuda_format f)
 	return layouts[f].name;
 }
 
-static enum cuda_format kept(const struct weight *w, bool rows)
+static enum cuda_format kept(enum dtype d, bool rows)
 {
 	static const enum cuda_format formats[DTYPE_COUNT] = {
 		[DTYPE_F32] = CUDA_BF16, [DTYPE_F16] = CUDA_F16, [DTYPE_BF16] = CUDA_BF16,
 		[DTYPE_Q8_0] = CUDA_Q8_0, [DTYPE_Q4_0] = CUDA_Q4_0, [DTYPE_Q4_1] = CUDA_Q4_1,
 	};
 
-	/* Stored across, a row has no bytes of its own. */
-	if (w->order == WEIGHT_TRANSPOSED)
-		return CUDA_BF16;
-	return rows && w->dtype == DTYPE_F16 ? CUDA_BF16 : formats[w->dtype];
+	return rows && d == DTYPE_F16 ? CUDA_BF16 : formats[d];
 }
 
 enum cuda_format cuda_format_of(const struct weight *w, enum weight_format f, bool bf16,
@@ -56,7 +53,7 @@ enum cuda_format cuda_format_of(const struct weight *w, enum weight_format f, bo
 	assert(f < WEIGHT_FORMATS && w->dtype < DTYPE_COUNT);
 	if (!bf16)
 		return CUDA_F32;
-	out = f == WEIGHTS_KEEP ? kept(w, rows) : formats[f];
+	out = f == WEIGHTS_KEEP ? kept(w->dtype, rows) : formats[f];
 	return rows && out == CUDA_BF16 ? CUDA_BF16_ROWS : out;
 }
 
@@ -124,6 +121,23 @@ static void gather_groups(const struct layout *l, const uint8_t *raw, uint32_t g
 	}
 }
 
+/* Exact, also where a row is stored across (GPT-2). */
+static void gather_f16(const struct weight *w, uint32_t r, uint8_t *values)
+{
+	const void *raw = weight_row_raw(w, r);
+	float part[64];
+
+	if (raw) {
+		memcpy(values, raw, w->columns * sizeof(uint16_t));
+		return;
+	}
+	for (uint32_t k = 0, count; k < w->columns; k += count) {
+		count = MIN(w->columns - k, (uint32_t)ARRAY_LENGTH(part));
+		weight_part(w, r, 1, k, count, part, ARRAY_LENGTH(part));
+		row_encode(ROW_F16, part, 1, count, values + k * sizeof(uint16_t));
+	}
+}
+
 static uint64_t gather_row(enum cuda_format f, const struct weight *w, uint32_t r, uint8_t *values,
 			   uint8_t *scales)
 {
@@ -137,7 +151,7 @@ static uint64_t gather_row(enum cuda_format f, const struct weight *w, uint32_t 
 		weight_row(w, r, (float *)values);
 		return 0;
 	case CUDA_F16:
-		memcpy(values, weight_row_raw(w, r), w->columns * sizeof(uint16_t));
+		gather_f16(w, r, values);
 		return 0;
 	case CUDA_Q8_0:
 	case CUDA_Q4_1:

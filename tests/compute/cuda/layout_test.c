@@ -1,6 +1,7 @@
 /* layout_test.c - every weight is where layout.h draws it. */
 #include "compute/cuda/layout.h"
 
+#include "compute/fit.h"
 #include "dataplane/base/memory.h"
 #include "tests/compute/cuda/gpu.h"
 #include "tests/support/numbers.h"
@@ -81,6 +82,41 @@ static void check_band(const struct gpu_weights *w, uint32_t first)
 	mem_free(scratch);
 }
 
+static struct weight transposed(const struct weight *w)
+{
+	uint32_t bytes = dtypes[w->dtype].group_bytes;
+	uint8_t *data = mem_alloc((size_t)w->rows * w->columns * bytes);
+	struct weight t = *w;
+
+	for (uint32_t r = 0; r < w->rows; r++)
+		for (uint32_t c = 0; c < w->columns; c++)
+			memcpy(data + ((size_t)c * w->rows + r) * bytes,
+			       w->data + ((size_t)r * w->columns + c) * bytes, bytes);
+	t.data = data;
+	t.order = WEIGHT_TRANSPOSED;
+	t.stored_columns = w->rows;
+	return t;
+}
+
+static void check_same_band(enum cuda_format f, const struct weight *a, const struct weight *b,
+			    uint32_t first)
+{
+	uint64_t bytes = cuda_layout_band_bytes(f, a->columns);
+	void *scratch = mem_alloc(cuda_layout_scratch_bytes(f, a->columns));
+	uint8_t *of_a = mem_alloc(bytes), *of_b = mem_alloc(bytes);
+	float scales[2][TILE_FEATURES];
+	bool scaled = f == CUDA_INT8;
+
+	cuda_layout_band(f, a, first, of_a, scaled ? scales[0] : NULL, scratch);
+	cuda_layout_band(f, b, first, of_b, scaled ? scales[1] : NULL, scratch);
+	CHECK_BYTES(of_a, of_b, bytes);
+	if (scaled)
+		CHECK_BYTES(scales[0], scales[1], sizeof(scales[0]));
+	mem_free(of_a);
+	mem_free(of_b);
+	mem_free(scratch);
+}
+
 /* Goal: any matrix, of any format, is laid out as drawn, padding included. */
 TEST(layout__is_as_drawn)
 {
@@ -96,6 +132,29 @@ TEST(layout__is_as_drawn)
 		for (uint32_t first = 0; first < w.weight.rows; first += TILE_FEATURES)
 			check_band(&w, first);
 		gpu_weights_close(&w);
+	}
+}
+
+/* Goal: a matrix that is stored across (GPT-2) is laid out as one that is not, in any format. */
+TEST(layout__stored_across)
+{
+	static const enum dtype dtypes_plain[] = { DTYPE_F32, DTYPE_F16, DTYPE_BF16 };
+	struct random r;
+
+	random_seed(&r, test_seed());
+	for (size_t i = 0; i < ARRAY_LENGTH(dtypes_plain) * WEIGHT_FORMATS; i++) {
+		uint32_t rows = numbers_between(&r, 1, 80), columns = numbers_between(&r, 1, 200);
+		struct weight plain, across;
+		enum cuda_format f;
+
+		numbers_weight(&r, dtypes_plain[i / WEIGHT_FORMATS], rows, columns, &plain);
+		across = transposed(&plain);
+		f = cuda_format_of(&across, i % WEIGHT_FORMATS, true, false);
+		CHECK_EQ(f, cuda_format_of(&plain, i % WEIGHT_FORMATS, true, false));
+		for (uint32_t first = 0; first < rows; first += TILE_FEATURES)
+			check_same_band(f, &across, &plain, first);
+		mem_free((void *)plain.data);
+		mem_free((void *)across.data);
 	}
 }
 
@@ -148,4 +207,39 @@ TEST(layout__formats)
 		CHECK_EQ(cuda_format_of(&w, rows[i].wanted, rows[i].bf16, rows[i].rows),
 			 rows[i].format);
 	}
+}
+
+static uint64_t block_bytes(const struct fit_shape *s, enum cuda_format f)
+{
+	uint32_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+	uint64_t up = cuda_layout_bytes(f, s->intermediate, s->hidden);
+
+	return cuda_layout_bytes(f, q, s->hidden) + 2 * cuda_layout_bytes(f, kv, s->hidden) +
+	       cuda_layout_bytes(f, s->hidden, q) + (s->gated ? 2 : 1) * up +
+	       cuda_layout_bytes(f, s->hidden, s->intermediate);
+}
+
+/* Goal: what petalsctl devices says of a format is what its matrices take, int8's scales apart. */
+TEST(layout__takes_what_fit_says)
+{
+	static const struct { enum cuda_format format; const char *fit; } rows[] = {
+		{ CUDA_F32, "f32" }, { CUDA_BF16_ROWS, "bf16" }, { CUDA_BF16, "bf16" },
+		{ CUDA_F16, "bf16" }, { CUDA_INT8, "int8" }, { CUDA_Q8_0, "q8_0" },
+		{ CUDA_Q4_0, "int4" }, { CUDA_Q4_1, "q4_1" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+		for (uint32_t s = 0; s < fit_shape_count; s++) {
+			const struct fit_format *f = fit_formats;
+			uint64_t takes = block_bytes(&fit_shapes[s], rows[i].format), said;
+
+			while (strcmp(f->name, rows[i].fit) != 0)
+				f++;
+			said = fit_block_bytes(&fit_shapes[s], f);
+			CHECK(takes >= said);
+			if (rows[i].format == CUDA_INT8)
+				CHECK(takes - said < said / 1000);
+			else
+				CHECK_EQ(takes, said);
+		}
 }
