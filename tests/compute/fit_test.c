@@ -44,8 +44,25 @@ TEST(fit_blocks__bounds)
 	CHECK_EQ(fit_blocks(bloom, bf16, 0, 0), 0);
 	CHECK_EQ(fit_blocks(bloom, bf16, each, 0), 0);
 	CHECK_EQ(fit_blocks(bloom, bf16, each * 20 / 19 + 20, 0), 1);
-	CHECK_EQ(fit_blocks(bloom, bf16, 80000000000, 0), 15);
-	CHECK_EQ(fit_blocks(bloom, bf16, 80000000000, 65536), 8);
-	CHECK_EQ(fit_blocks(bloom, format("int8"), 80000000000, 8192), 25);
-	CHECK_EQ(fit_blocks(bloom, format("int4"), 80000000000, 8192), 40);
+}
+
+/* Goal: what fits an 80 GB card is what tools/diary.md says. */
+TEST(fit_blocks__of_bloom_on_80_gb)
+{
+	static const struct { uint64_t tokens; uint32_t fit[6]; } rows[] = {
+		/*          f32 bf16 int8 q8_0 q4_1 int4 */
+		{ 0,      { 7,  15,  30,  29,  49,  54 } },
+		{ 2048,   { 7,  15,  29,  27,  45,  50 } },
+		{ 8192,   { 7,  14,  25,  24,  37,  40 } },
+		{ 32768,  { 5,  11,  17,  16,  22,  23 } },
+		{ 65536,  { 4,  8,   12,  11,  14,  14 } },
+		{ 131072, { 3,  6,   7,   7,   8,   8 } },
+	};
+	const struct fit_shape *bloom = shape("bloom-176b");
+
+	CHECK_EQ(fit_format_count, ARRAY_LENGTH(rows[0].fit));
+	for (size_t i = 0; i < ARRAY_LENGTH(rows); i++)
+		for (uint32_t f = 0; f < fit_format_count; f++)
+			CHECK_EQ(fit_blocks(bloom, &fit_formats[f], 80000000000, rows[i].tokens),
+				 rows[i].fit[f]);
 }

@@ -36,12 +36,16 @@ def hosts_that_will_not_do_are_refused_with_figures():
 
 
 def devices_are_listed():
+    os.environ["PETALS_CUDA_STAND_IN"] = "memory=80000000000"
     out = subprocess.run(
         [os.path.join(BIN, "petalsctl"), "devices", "--json"], stdout=subprocess.PIPE, check=True
     )
+    del os.environ["PETALS_CUDA_STAND_IN"]
     devices = {d["device"]: d for d in json.loads(out.stdout)["devices"]}
     check_equal(sorted(devices), ["cpu", "cuda:0"], "devices")
-    check(devices["cuda:0"]["fits"], "nothing is said of what fits cuda:0")
+    fits = {(f["model"], f["format"]): f["fit"] for f in devices["cuda:0"]["fits"]}
+    for form, blocks in (("bf16", 14), ("int8", 25), ("q8_0", 24), ("q4_1", 37), ("int4", 40)):
+        check_equal(fits["bloom-176b", form], blocks, f"blocks of bloom-176b that fit in {form}")
 
 
 def kill_at(swarm, at):
