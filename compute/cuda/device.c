@@ -220,7 +220,7 @@ int cuda_device_mode(const struct device *d, const struct model *m, enum compute
 int cuda_device_kind(const struct device *d, const struct span_options *o, char *kind,
 		     struct error *e)
 {
-	enum compute_mode mode;
+	enum compute_mode mode = COMPUTE_AUTO;
 	int rc = cuda_device_mode(d, o->model, &mode, e);
 
 	if (rc == 0)
