@@ -70,6 +70,7 @@ struct directory_client {
 	/* The watch. */
 	int64_t watch_call;             /* 0: none */
 	uint64_t watch_ns;              /* when to ask (again) */
+	uint64_t seen_epoch;            /* of the last view that this link brought; 0: none yet */
 
 	/* The lease. */
 	enum lease_state lease;
@@ -108,12 +109,16 @@ static void take_view(struct directory_client *c, const json_t *j)
 	/* Asked again and unchanged: only the epoch is said. */
 	if (json_is_object(j) && !json_object_get(j, "members"))
 		return;
+	/* The answer to a call may come after events that were sent after it. */
+	if ((uint64_t)json_integer_value(json_object_get(j, "epoch")) < c->seen_epoch)
+		return;
 	if (view_from_json(c->view, j, &e) < 0) {
 		counters_add(c->counters, BAD_VIEWS, 0, 1);
 		log_warn("directory", "a view of the directory %s is ignored: %s",
 			 c->o.directory.text, e.text);
 		return;
 	}
+	c->seen_epoch = c->view->epoch;
 	counters_add(c->counters, VIEWS, 0, 1);
 	counters_set(c->counters, EPOCH, 0, (double)c->view->epoch);
 	if (c->o.changed)
@@ -348,6 +353,7 @@ static void arrive(struct directory_client *c)
 	c->lease_failures = 0;
 	/* A directory that has just started may know nothing: say everything again. */
 	c->watch_ns = c->o.watch ? 0 : NEVER;
+	c->seen_epoch = 0;
 	if (c->lease != LEASE_NONE)
 		c->lease_ns = 0;
 	counters_set(c->counters, CONNECTED, 0, 1);

@@ -135,13 +135,18 @@ static void region_close(struct region *r)
 	sim_network_close(r->network);
 }
 
-static void user_join(struct user *u, uint32_t first, uint32_t end, uint32_t capacity)
+static void fill_member(struct user *u, uint32_t first, uint32_t end)
 {
 	u->member = (struct member){
 		.id = 7, .name = "host-7", .kind = "cpu-f32", .model = "tiny", .fingerprint = 0xf1,
 		.blocks = 24, .first = first, .end = end, .state = MEMBER_JOINING,
 		.address = { "sim:107" },
 	};
+}
+
+static void user_join(struct user *u, uint32_t first, uint32_t end, uint32_t capacity)
+{
+	fill_member(u, first, end);
 	directory_client_join(u->client, &u->member, capacity);
 }
 
@@ -297,6 +302,60 @@ TEST(directory_client__joins_a_forgetful_directory)
 	CHECK_EQ(r.server.joins, 2);
 	CHECK_EQ(seen(&r)->end, 9);
 	CHECK_EQ(seen(&r)->state, MEMBER_SERVING);
+	region_close(&r);
+}
+
+static void keep_request(void *ctx, struct rpc_request *q, const json_t *params)
+{
+	*(struct rpc_request **)ctx = q;
+}
+
+static json_t *view_of(const struct region *r, uint64_t epoch, enum member_state state)
+{
+	struct view *v;
+	json_t *json;
+
+	CHECK_EQ(view_open(&v), 0);
+	v->epoch = epoch;
+	view_put(v, &r->server.member);
+	v->members[0].state = state;
+	json = view_to_json(v);
+	view_close(v);
+	return json;
+}
+
+/* Goal: an answer that events have overtaken does not bring an old view back; a directory that
+ * is dialed anew may count from the start.
+ */
+TEST(directory_client__never_goes_back_to_an_older_view)
+{
+	static const struct rpc_method watch = { "watch", keep_request };
+	struct region r;
+	struct rpc_request *kept = NULL;
+
+	region_open(&r);
+	host_close(&r);
+	run_for(r.network, NS_PER_S);
+	sim_program_open(&r.host, r.network, ROLE_DIRECTORY, "directory");
+	rpc_serve(r.host.rpc, &watch, 1, &kept);
+	sim_program_listen(&r.host, "sim:1");
+	fill_member(&r.server, 0, 8);
+	while (!kept)
+		run_for(r.network, 100 * NS_PER_MS);
+	rpc_event(r.host.rpc, rpc_request_peer(kept), "view",
+		  view_of(&r, 6, MEMBER_SERVING));
+	run_for(r.network, 100 * NS_PER_MS);
+	rpc_reply(kept, view_of(&r, 5, MEMBER_JOINING));
+	run_for(r.network, 100 * NS_PER_MS);
+	CHECK_EQ(directory_client_view(r.gateway.client)->epoch, 6);
+	CHECK_EQ(seen(&r)->state, MEMBER_SERVING);
+	host_close(&r);
+	forget_store(&r);
+	host_open(&r);
+	user_join(&r.server, 0, 8, 0);
+	run_for(r.network, 4 * NS_PER_S);
+	CHECK_EQ(directory_client_view(r.gateway.client)->epoch, 1);
+	CHECK_EQ(seen(&r)->state, MEMBER_JOINING);
 	region_close(&r);
 }
 
