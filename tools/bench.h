@@ -20,11 +20,11 @@ extern const struct program bench_machine, bench_decode, bench_prefill, bench_qu
 int bench_machine_measure(json_t **out, struct error *e);
 
 struct bench_local {
-	char *model;
+	char *model, *device;
 	struct option_span blocks;      /* not given: all, with embedding and head */
 	int64_t threads, tokens, sequences, rows, repeats;
 	int compute, weights;           /* enum compute_mode, enum weight_format */
-	bool json;
+	bool fast, json;
 };
 int bench_local_measure(const struct bench_local *l, bool prefill, json_t **out, struct error *e);
 

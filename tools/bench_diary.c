@@ -40,7 +40,7 @@ static int measure_machine(json_t *into, struct error *e)
 static int measure_local(const struct bench_swarm_flags *f, json_t *into, struct error *e)
 {
 	struct bench_local l = {
-		.model = f->model, .sequences = 1, .rows = 256, .repeats = 5,
+		.model = f->model, .device = "cpu", .sequences = 1, .rows = 256, .repeats = 5,
 	};
 	int rc = compute_of(f->compute, &l.compute, e);
 

@@ -41,6 +41,7 @@ static void local_close(struct local *l)
 static int local_open(struct local *l, const struct bench_local *f, bool prefill, struct error *e)
 {
 	struct bench_model_options o = {
+		.device = f->device, .fast = f->fast,
 		.compute = (enum compute_mode)f->compute,
 		.weights = (enum weight_format)f->weights, .head = (enum weight_format)f->weights,
 		.threads = f->threads, .blocks = f->blocks, .tokens = (uint32_t)f->tokens,
@@ -70,17 +71,16 @@ static int local_open(struct local *l, const struct bench_local *f, bool prefill
 	return 0;
 }
 
-static void embed(struct local *l, uint32_t from, uint32_t rows, uint32_t position)
+static int embed(struct local *l, uint32_t from, uint32_t rows, uint32_t position)
 {
 	uint32_t hidden = l->run.info->hidden;
 
-	if (l->run.edge) {
-		backend_cpu.edge_embed(l->run.edge, l->ids + from, rows, position,
-				       l->in + (size_t)from * hidden);
-		return;
-	}
+	if (l->run.edge)
+		return l->run.backend->edge_embed(l->run.edge, l->ids + from, rows, position,
+						  l->in + (size_t)from * hidden);
 	for (size_t i = (size_t)from * hidden; i < (size_t)(from + rows) * hidden; i++)
 		l->in[i] = (float)(i % 17) / 17.0f - 0.5f;
+	return 0;
 }
 
 /* `tokens` steps of `sequences` rows, each choosing its next token. */
@@ -92,8 +92,8 @@ static int decode_once(struct local *l)
 	for (uint32_t i = 0; i < l->sequences; i++)
 		l->ids[i] = (7 + 1009 * i) % vocabulary;
 	for (uint32_t at = 0; at < l->tokens && rc == 0; at++) {
-		for (uint32_t i = 0; i < l->sequences; i++) {
-			embed(l, i, 1, at);
+		for (uint32_t i = 0; i < l->sequences && rc == 0; i++) {
+			rc = embed(l, i, 1, at);
 			l->entries[i] = (struct batch_entry){
 				.pages = l->run.pages + (size_t)i * l->run.pages_each,
 				.position = at, .rows = 1, .in = l->in + (size_t)i * hidden,
@@ -101,10 +101,12 @@ static int decode_once(struct local *l)
 				.in_encoding = ROW_F32, .out_encoding = ROW_F32,
 			};
 		}
-		rc = bench_model_step(&l->run, l->entries, l->sequences, l->sequences);
+		if (rc == 0)
+			rc = bench_model_step(&l->run, l->entries, l->sequences, l->sequences);
 		if (rc == 0 && l->run.edge)
-			rc = backend_cpu.edge_logits(l->run.edge, l->out, l->sequences, l->logits);
-		for (uint32_t i = 0; i < l->sequences && l->run.edge; i++)
+			rc = l->run.backend->edge_logits(l->run.edge, l->out, l->sequences,
+							 l->logits);
+		for (uint32_t i = 0; i < l->sequences && l->run.edge && rc == 0; i++)
 			l->ids[i] = logits_best(l->logits + (size_t)i * vocabulary, vocabulary);
 	}
 	return rc;
@@ -122,25 +124,27 @@ static int prefill_once(struct local *l)
 
 		for (uint32_t i = 0; i < rows; i++)
 			l->ids[i] = (uint32_t)((at + i) * 7919ull % vocabulary);
-		embed(l, 0, rows, at);
+		rc = embed(l, 0, rows, at);
 		l->entries[0] = (struct batch_entry){
 			.pages = l->run.pages, .position = at, .rows = rows, .in = l->in,
 			.out = l->out, .out_rows = last, .in_encoding = ROW_F32,
 			.out_encoding = ROW_F32,
 		};
-		rc = bench_model_step(&l->run, l->entries, 1, rows);
+		if (rc == 0)
+			rc = bench_model_step(&l->run, l->entries, 1, rows);
 	}
 	if (rc == 0 && l->run.edge)
-		rc = backend_cpu.edge_logits(l->run.edge, l->out, 1, l->logits);
+		rc = l->run.backend->edge_logits(l->run.edge, l->out, 1, l->logits);
 	return rc;
 }
 
 static json_t *describe(const struct local *l, bool prefill, const double *rates, uint32_t count)
 {
 	double rate = stats_quantile(rates, count, 0.5);
-	json_t *o = json_pack("{s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:f,s:f}",
+	json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:i,s:i,s:i,s:f,s:f,s:f}",
 			      "what", prefill ? "prefill" : "decode",
-			      "model", model_config(l->model)->name, "compute", l->run.info->kind,
+			      "model", model_config(l->model)->name,
+			      "device", l->flags->device, "compute", l->run.info->kind,
 			      "threads", (int)l->flags->threads, "tokens", (int)l->tokens,
 			      "sequences", (int)l->sequences, "tokens_per_second", rate,
 			      "slowest", rates[0], "fastest", rates[count - 1]);
@@ -150,7 +154,8 @@ static json_t *describe(const struct local *l, bool prefill, const double *rates
 		json_object_set_new(o, "read_gb_per_second", json_real(
 			rate / l->sequences * 1e-9 *
 			(double)(l->run.info->step_bytes +
-				 (l->run.edge ? backend_cpu.edge_bytes(l->run.edge) : 0))));
+				 (l->run.edge ? l->run.backend->edge_bytes(l->run.edge) :
+						0))));
 	return o;
 }
 
@@ -185,6 +190,10 @@ int bench_local_measure(const struct bench_local *f, bool prefill, json_t **out,
 #define LOCAL_OPTIONS                                                                            \
 	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,            \
 	  .help = "Hugging Face directory or .gguf file" },                                      \
+	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",                         \
+	  .help = "cpu, or cuda:N" },                                                            \
+	{ "fast", OPTION_FLAG, AT(fast), NULL,                                                   \
+	  .help = "cuda: products of many rows by cuBLASLt" },                                   \
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",        \
 	  .help = "arithmetic of the blocks" },                                                  \
 	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",       \

@@ -1,4 +1,4 @@
-/* bench_model.c - opens a span and an edge on the CPU for the verbs that compute here.
+/* bench_model.c - opens a span and an edge on a device for the verbs that compute here.
  */
 #include "tools/bench_model.h"
 
@@ -27,20 +27,23 @@ static int open_span(struct bench_model *b, const struct bench_model_options *o,
 		     struct load_progress progress, struct error *e)
 {
 	const struct model_config *config = model_config(o->model);
-	const struct device_options device = {
+	struct device_options device = {
 		.threads = (uint32_t)o->threads, .compute = o->compute, .weights = o->weights,
+		.fast = o->fast,
 	};
 	struct span_options span = {
 		.model = o->model, .first = o->blocks.first, .end = end,
 		.page_tokens = PAGE_TOKENS, .rows_max = o->rows, .entries_max = o->sequences,
 		.tokens_max = o->tokens, .round = ROW_F32, .progress = progress,
 	};
-	int rc = backend_cpu.device_open(&b->device, &device, e);
+	int rc = backend_find(o->device, &b->backend, &device.index, e);
 
+	if (rc == 0)
+		rc = b->backend->device_open(&b->device, &device, e);
 	/* Keys and values of f32, the widest there is; rounded down to whole pages. */
 	span.kv_bytes = 2ull * 4 * config->kv_heads * align_up(config->head_dim, 64) *
 			align_up(o->tokens, PAGE_TOKENS) * o->sequences * (end - o->blocks.first);
-	return rc < 0 ? rc : backend_cpu.span_open(&b->span, b->device, &span, e);
+	return rc < 0 ? rc : b->backend->span_open(&b->span, b->device, &span, e);
 }
 
 static int open_edge(struct bench_model *b, const struct bench_model_options *o,
@@ -48,17 +51,19 @@ static int open_edge(struct bench_model *b, const struct bench_model_options *o,
 {
 	struct device_options head = {
 		.threads = (uint32_t)o->threads, .compute = o->compute, .weights = o->head,
+		.fast = o->fast,
 	};
-	int rc = 0;
+	const struct backend *backend;
+	int rc = backend_find(o->device, &backend, &head.index, e);
 
 	/* A head of floats cannot be multiplied as integers; a gateway's would be auto. */
 	if (head.compute == COMPUTE_INT8)
 		head.compute = COMPUTE_AUTO;
-	if (o->head != o->weights)
-		rc = backend_cpu.device_open(&b->head_device, &head, e);
+	if (rc == 0 && o->head != o->weights)
+		rc = b->backend->device_open(&b->head_device, &head, e);
 	if (rc < 0)
 		return rc;
-	return backend_cpu.edge_open(&b->edge, b->head_device ? b->head_device : b->device,
+	return b->backend->edge_open(&b->edge, b->head_device ? b->head_device : b->device,
 				     o->model, MAX(o->head_rows, 1), progress, e);
 }
 
@@ -92,7 +97,7 @@ int bench_model_open(struct bench_model *b, const struct bench_model_options *o,
 	progress_end(&progress);
 	if (rc < 0)
 		return rc;
-	b->info = backend_cpu.span_info(b->span);
+	b->info = b->backend->span_info(b->span);
 	return give_pages(b, o, e);
 }
 
@@ -100,20 +105,20 @@ void bench_model_close(struct bench_model *b)
 {
 	mem_free(b->pages);
 	if (b->edge)
-		backend_cpu.edge_close(b->edge);
+		b->backend->edge_close(b->edge);
 	if (b->span)
-		backend_cpu.span_close(b->span);
+		b->backend->span_close(b->span);
 	if (b->head_device)
-		backend_cpu.device_close(b->head_device);
+		b->backend->device_close(b->head_device);
 	if (b->device)
-		backend_cpu.device_close(b->device);
+		b->backend->device_close(b->device);
 }
 
 int bench_model_step(struct bench_model *b, struct batch_entry *entries, uint32_t count,
 		     uint32_t rows)
 {
 	struct batch batch = { entries, count, rows, b->info->first, b->info->end };
-	int rc = backend_cpu.span_submit(b->span, &batch);
+	int rc = b->backend->span_submit(b->span, &batch);
 
-	return rc < 0 ? rc : backend_cpu.span_wait(b->span);
+	return rc < 0 ? rc : b->backend->span_wait(b->span);
 }

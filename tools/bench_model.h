@@ -1,4 +1,5 @@
-/* bench_model.h - a model in this process, ready to step: span, edge and KV pages.
+/* bench_model.h - a model in this process, ready to step: span, edge and KV pages, on whichever
+ * device.
  *
  * Threads    main()'s.
  * Ownership  bench_model_open() / bench_model_close(), which also takes what was zeroed.
@@ -13,6 +14,8 @@
 
 struct bench_model_options {
 	const struct model *model;
+	const char *device;             /* "cpu", "cuda:0" */
+	bool fast;                      /* backend.h's */
 	enum compute_mode compute;
 	enum weight_format weights, head;
 	int64_t threads;
@@ -23,6 +26,7 @@ struct bench_model_options {
 };
 
 struct bench_model {
+	const struct backend *backend;
 	struct device *device, *head_device;    /* two: the head has weights of its own */
 	struct span *span;
 	struct edge *edge;              /* NULL: only some blocks are run */

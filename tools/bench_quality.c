@@ -18,10 +18,10 @@
 #include "tools/progress.h"
 
 struct quality_flags {
-	char *model, *text;
+	char *model, *text, *device;
 	int64_t threads, tokens, context, rows;
 	int compute, weights, head;
-	bool json;
+	bool fast, json;
 };
 
 /* What was found out over all predictions. */
@@ -79,13 +79,17 @@ static int open_models(struct quality *q, struct error *e)
 {
 	const struct quality_flags *f = q->flags;
 	struct bench_model_options o = {
-		.model = q->model, .compute = (enum compute_mode)f->compute,
+		.model = q->model, .device = f->device, .fast = f->fast,
+		.compute = (enum compute_mode)f->compute,
 		.weights = (enum weight_format)f->weights, .head = (enum weight_format)f->head,
 		.threads = f->threads, .tokens = q->context, .sequences = 1, .rows = q->rows,
 		.head_rows = q->rows,
 	};
 	int rc = bench_model_open(&q->tried, &o, e);
 
+	/* What is measured against is always the same. */
+	o.device = "cpu";
+	o.fast = false;
 	o.compute = COMPUTE_F32;
 	o.weights = o.head = WEIGHTS_KEEP;
 	return rc < 0 ? rc : bench_model_open(&q->f32, &o, e);
@@ -145,11 +149,11 @@ static int run_rows(struct quality *q, struct bench_model *m, uint32_t at, uint3
 		.pages = m->pages, .position = at, .rows = rows, .in = q->in, .out = q->out,
 		.out_rows = rows, .in_encoding = ROW_F32, .out_encoding = ROW_F32,
 	};
-	int rc;
+	int rc = m->backend->edge_embed(m->edge, q->window + at, rows, at, q->in);
 
-	backend_cpu.edge_embed(m->edge, q->window + at, rows, at, q->in);
-	rc = bench_model_step(m, &entry, 1, rows);
-	return rc < 0 ? rc : backend_cpu.edge_logits(m->edge, q->out, rows, logits);
+	if (rc == 0)
+		rc = bench_model_step(m, &entry, 1, rows);
+	return rc < 0 ? rc : m->backend->edge_logits(m->edge, q->out, rows, logits);
 }
 
 static void score_row(struct quality *q, const float *logits, const float *f32, uint32_t next)
@@ -218,9 +222,9 @@ static json_t *describe(const struct quality *q)
 	double n = (double)s->predictions;
 	double blocks = q->tried.info->end - q->tried.info->first;
 
-	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
 			 "what", "quality", "model", model_config(q->model)->name,
-			 "compute", q->tried.info->kind,
+			 "device", q->flags->device, "compute", q->tried.info->kind,
 			 "head", weight_format_name((enum weight_format)q->flags->head),
 			 "text", q->flags->text ? q->flags->text : "built in",
 			 "predictions", (json_int_t)s->predictions,
@@ -230,7 +234,8 @@ static json_t *describe(const struct quality *q)
 			 "mean_divergence", s->divergence / n,
 			 "same_first_choice", (double)s->agreed / n,
 			 "block_megabytes", (double)q->tried.info->step_bytes / blocks * 1e-6,
-			 "head_megabytes", (double)backend_cpu.edge_bytes(q->tried.edge) * 1e-6);
+			 "head_megabytes",
+			 (double)q->tried.backend->edge_bytes(q->tried.edge) * 1e-6);
 }
 
 /* ---- the verb ---- */
@@ -240,6 +245,10 @@ static json_t *describe(const struct quality *q)
 static const struct option options[] = {
 	{ "model", OPTION_TEXT, AT(model), NULL, .metavar = "PATH", .required = true,
 	  .help = "Hugging Face directory or .gguf file" },
+	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",
+	  .help = "cpu, or cuda:N; f32 beside it is the cpu's" },
+	{ "fast", OPTION_FLAG, AT(fast), NULL,
+	  .help = "cuda: products of many rows by cuBLASLt" },
 	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
 	  .help = "what the blocks' matrices are loaded as" },
 	{ "head-weights", OPTION_CHOICE, AT(head), "keep", .choices = "keep|bf16|int8|int4",
@@ -279,7 +288,7 @@ const struct program bench_quality = {
 	.summary = "how well smaller weights and faster arithmetic predict a text, beside f32",
 	.description =
 		"Runs a text through the model twice: as asked for, and as stored with f32 "
-		"arithmetic.\n\n"
+		"arithmetic on the cpu.\n\n"
 		"perplexity: e to the mean loss per token.  mean_divergence: KL(f32 || this) of "
 		"the next token's distribution, in nats.  same_first_choice: how often both would "
 		"choose the same token.",
