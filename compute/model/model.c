@@ -13,6 +13,7 @@
 
 #include "compute/model/model_tensor.h"
 #include "compute/model/safetensors.h"
+#include "compute/model/synthetic.h"
 #include "dataplane/base/memory.h"
 
 enum { TENSOR_NAME_BYTES = 160, SHAPE_BYTES = 112, PLACE_BYTES = 96 };
@@ -23,8 +24,9 @@ enum { TENSOR_NAME_BYTES = 160, SHAPE_BYTES = 112, PLACE_BYTES = 96 };
 struct model {
 	char *path;
 	struct model_config config;
-	struct gguf *gguf;                  /* one of the two */
+	struct gguf *gguf;                  /* one of the three */
 	struct safetensors *safetensors;
+	struct synthetic *synthetic;
 };
 
 enum size { ONE, VOCABULARY, EMBED, HIDDEN, POSITIONS, QUERY, KEY, INTERMEDIATE };
@@ -150,7 +152,7 @@ bool model_find(const struct model *m, const char *name, struct stored *out)
 			from_gguf(m, g, out);
 		return g != NULL;
 	}
-	s = safetensors_tensor(m->safetensors, name);
+	s = m->safetensors ? safetensors_tensor(m->safetensors, name) : NULL;
 	if (s)
 		from_safetensors(s, out);
 	return s != NULL;
@@ -158,7 +160,9 @@ bool model_find(const struct model *m, const char *name, struct stored *out)
 
 uint64_t model_tensor_count(const struct model *m)
 {
-	return m->gguf ? gguf_tensor_count(m->gguf) : safetensors_count(m->safetensors);
+	if (m->gguf)
+		return gguf_tensor_count(m->gguf);
+	return m->safetensors ? safetensors_count(m->safetensors) : 0;
 }
 
 void model_tensor_at(const struct model *m, uint64_t index, struct stored *out)
@@ -300,6 +304,23 @@ static void set_part(const struct model *m, enum role role, struct weight *w)
 	}
 }
 
+/* Numbers for a role of a model without files. */
+static int synthesise(const struct model *m, enum role role, uint32_t block, struct weight *w)
+{
+	uint32_t index = block * ROLE_COUNT + role;
+	bool vector = rules[role].rows == ONE;
+	enum need need = rules[role].need;
+	bool norm = vector && (role == ROLE_NORM1_W || role == ROLE_NORM2_W ||
+			       need == EMBED_NORM || need == FINAL_NORM);
+
+	w->dtype = vector ? DTYPE_F32 : synthetic_dtype(m->synthetic);
+	w->name = role_name(role);
+	w->data = vector ? (const uint8_t *)(norm ? synthetic_norm(m->synthetic, index) :
+					     synthetic_bias(m->synthetic, index)) :
+		  synthetic_matrix(m->synthetic, index);
+	return 1;
+}
+
 /* 1 found, 0 this model has none, else -errno. */
 static int resolve(const struct model *m, enum role role, uint32_t block, struct weight *w,
 		   struct error *e)
@@ -314,8 +335,12 @@ static int resolve(const struct model *m, enum role role, uint32_t block, struct
 
 	if (role == ROLE_HEAD_W && c->tied)
 		return resolve(m, ROLE_EMBED_W, block, w, e);
-	if (!is_needed(c, rules[role].need) || !pattern_of(m, role))
+	if (!is_needed(c, rules[role].need) || (!m->synthetic && !pattern_of(m, role)))
 		return 0;
+	*w = (struct weight){ .rows = rows, .columns = columns, .stored_columns = columns,
+			      .head_dim = c->head_dim };
+	if (m->synthetic)
+		return synthesise(m, role, block, w);
 	if (!find_role(m, role, block, &t))
 		return missing(m, role, block, e);
 	if (fused)
@@ -325,12 +350,13 @@ static int resolve(const struct model *m, enum role role, uint32_t block, struct
 	rc = check_shape(&t, vector ? 1 : 2, shape, role, block, e);
 	if (rc < 0)
 		return rc;
-	*w = (struct weight){
-		.name = t.name, .dtype = t.dtype, .rows = rows, .columns = columns,
-		.order = transposed ? WEIGHT_TRANSPOSED : WEIGHT_PLAIN,
-		.stored_columns = transposed ? (uint32_t)features : columns,
-		.head_dim = c->head_dim, .data = t.data,
-	};
+	w->name = t.name;
+	w->dtype = t.dtype;
+	w->data = t.data;
+	if (transposed) {
+		w->order = WEIGHT_TRANSPOSED;
+		w->stored_columns = (uint32_t)features;
+	}
 	if (fused)
 		set_part(m, role, w);
 	else if (m->gguf && c->arch->gguf_permuted && role >= ROLE_Q_W && role <= ROLE_K_B)
@@ -446,10 +472,60 @@ err:
 	return rc;
 }
 
+/* Matrices reach as far as the widest of its kind, tables as the vocabulary. */
+static int largest_bytes(const struct model_config *c, enum dtype dtype, uint64_t *most,
+			 struct error *e)
+{
+	*most = 0;
+	for (int r = 0; r < ROLE_COUNT; r++) {
+		uint32_t columns = size_of(c, rules[r].columns);
+
+		if (rules[r].rows == ONE || !is_needed(c, rules[r].need))
+			continue;
+		if (columns % dtypes[dtype].group)
+			return error_set(e, -EINVAL, "%u columns are no whole groups of %u, as %s "
+					 "has them", columns, dtypes[dtype].group,
+					 dtypes[dtype].name);
+		*most = MAX(*most, size_of(c, rules[r].rows) * dtype_row_bytes(dtype, columns));
+	}
+	return 0;
+}
+
+int model_open_synthetic(struct model **out, const struct model_config *c, enum dtype dtype,
+			 struct error *e)
+{
+	struct model *m = mem_calloc(1, sizeof(*m));
+	uint64_t most;
+	int rc;
+
+	*out = NULL;
+	if (m)
+		m->path = mem_strdup("random weights");
+	if (!m || !m->path) {
+		rc = error_errno(e, -ENOMEM, "a model of random weights");
+		goto err;
+	}
+	m->config = *c;
+	rc = largest_bytes(c, dtype, &most, e);
+	if (rc == 0)
+		rc = synthetic_open(&m->synthetic, dtype, most,
+				    MAX(MAX(size_of(c, QUERY), c->hidden), c->intermediate), 1,
+				    e);
+	if (rc < 0)
+		goto err;
+	*out = m;
+	return 0;
+
+err:
+	model_close(m);
+	return rc;
+}
+
 void model_close(struct model *m)
 {
 	if (!m)
 		return;
+	synthetic_close(m->synthetic);
 	safetensors_close(m->safetensors);
 	gguf_close(m->gguf);
 	mem_free(m->path);

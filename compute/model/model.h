@@ -44,6 +44,11 @@ struct weight {
 int model_open(struct model **out, const char *path, struct error *e);
 int model_check(const struct model *m, uint32_t first, uint32_t end, bool edges,
 		struct error *e);
+/* A model of these dimensions that no file holds: seeded numbers (synthetic.h), matrices stored
+ * as `dtype`, which must divide their columns.
+ */
+int model_open_synthetic(struct model **out, const struct model_config *c, enum dtype dtype,
+			 struct error *e);
 void model_close(struct model *m);                     /* NULL is fine */
 
 const struct model_config *model_config(const struct model *m);
