@@ -4,11 +4,11 @@
 enum { RESERVE_PART = 20 };             /* one in so many bytes is kept free */
 
 const struct fit_shape fit_shapes[] = {
-	/* name           blocks hidden heads kv_heads head_dim intermediate gated */
-	{ "bloom-176b",     70,  14336,  112,  112,     128,     57344,      false },
-	{ "opt-175b",       96,  12288,   96,   96,     128,     49152,      false },
-	{ "llama-2-70b",    80,   8192,   64,    8,     128,     28672,      true },
-	{ "llama-3.1-405b", 126, 16384,  128,    8,     128,     53248,      true },
+	/* name             arch   blocks hidden heads kv_heads head_dim intermediate gated */
+	{ "bloom-176b",     "bloom",  70,  14336,  112,  112,     128,     57344,      false },
+	{ "opt-175b",       "opt",    96,  12288,   96,   96,     128,     49152,      false },
+	{ "llama-2-70b",    "llama",  80,   8192,   64,    8,     128,     28672,      true },
+	{ "llama-3.1-405b", "llama", 126, 16384,  128,    8,     128,     53248,      true },
 };
 const uint32_t fit_shape_count = ARRAY_LENGTH(fit_shapes);
 
@@ -26,7 +26,8 @@ const uint32_t fit_format_count = ARRAY_LENGTH(fit_formats);
 void fit_shape_of(const struct model_config *c, struct fit_shape *out)
 {
 	*out = (struct fit_shape){
-		.name = c->name, .blocks = c->blocks, .hidden = c->hidden, .heads = c->heads,
+		.name = c->name, .arch = c->arch->name, .blocks = c->blocks,
+		.hidden = c->hidden, .heads = c->heads,
 		.kv_heads = c->kv_heads, .head_dim = c->head_dim,
 		.intermediate = c->intermediate, .gated = c->arch->gated_mlp,
 	};

@@ -15,7 +15,7 @@
 
 /* A block's dimensions, from a config or of a model that people know. */
 struct fit_shape {
-	const char *name;
+	const char *name, *arch;        /* arch.h's name of the family */
 	uint32_t blocks, hidden, heads, kv_heads, head_dim, intermediate;
 	bool gated;
 };

@@ -11,7 +11,7 @@
 #include "tools/stats.h"
 
 /* Fetched ahead, without which some hosts give a core half of what they can. */
-enum { PASSES = 7, THREADS_MAX = 2, AHEAD_LANES = 64 };
+enum { PASSES = 7, THREADS_MAX = 256, AHEAD_LANES = 64 };
 #define READ_BYTES (768 * MIB)
 
 typedef uint64_t lanes __attribute__((vector_size(64), aligned(64), may_alias));
@@ -123,16 +123,38 @@ static double copy_rate(const struct memory_region *m)
 	return (double)(READ_BYTES / 2) / seconds[0];
 }
 
-int bench_machine_measure(json_t **out, struct error *e)
+static int open_memory(struct memory_region *m, struct error *e)
 {
-	struct memory_region m = { 0 };
-	double one = 0, two = 0;
-	int rc = memory_region_open(&m, READ_BYTES, false);
+	int rc = memory_region_open(m, READ_BYTES, false);
 
 	if (rc < 0)
 		return error_errno(e, rc, "%llu MiB to measure memory with",
 				   (unsigned long long)(READ_BYTES / MIB));
-	memset(m.base, 1, READ_BYTES);
+	memset(m->base, 1, READ_BYTES);
+	return 0;
+}
+
+int bench_read_measure(uint32_t threads, double *gb_per_second, struct error *e)
+{
+	struct memory_region m = { 0 };
+	double rate = 0;
+	int rc = open_memory(&m, e);
+
+	if (rc == 0)
+		rc = read_rate(&m, MIN(MAX(threads, 1u), THREADS_MAX), &rate, e);
+	*gb_per_second = rate / 1e9;
+	memory_region_close(&m);
+	return rc;
+}
+
+int bench_machine_measure(json_t **out, struct error *e)
+{
+	struct memory_region m = { 0 };
+	double one = 0, two = 0;
+	int rc = open_memory(&m, e);
+
+	if (rc < 0)
+		return rc;
 	rc = read_rate(&m, 1, &one, e);
 	if (rc == 0)
 		rc = read_rate(&m, 2, &two, e);

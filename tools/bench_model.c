@@ -34,7 +34,8 @@ static int open_span(struct bench_model *b, const struct bench_model_options *o,
 	struct span_options span = {
 		.model = o->model, .first = o->blocks.first, .end = end,
 		.page_tokens = PAGE_TOKENS, .rows_max = o->rows, .entries_max = o->sequences,
-		.tokens_max = o->tokens, .round = ROW_F32, .progress = progress,
+		.tokens_max = o->tokens, .round = o->round ? o->round : ROW_F32,
+		.progress = progress,
 	};
 	int rc = backend_find(o->device, &b->backend, &device.index, e);
 

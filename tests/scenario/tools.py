@@ -76,6 +76,23 @@ def decode_and_prefill_measure():
     check("tokens_per_second" in blocks, blocks)
 
 
+def blocks_are_measured_without_a_checkpoint():
+    for shape in ("tiny-llama", "tiny-bloom", "tiny-opt"):
+        for more in (["--rows", 3, "--context", 40], ["--prefill", "--rows", 20]):
+            got = json.loads(tool("petals-bench", "block", "--json", "--shape", shape, "--steps", 3,
+                                  "--threads", 1, "--blocks", 2, *more))
+            check(0 < got["best_us"] <= got["median_us"], f"{got}")
+            check_equal(got["step"], "prefill" if "--prefill" in more else "decode", f"{got}")
+            check(got["ceiling_read_gb_per_second"] > 0, f"{got}")
+            # Two blocks' weights as kept, and the cached tokens: 43 or 20 of them.
+            check(0.09 < got["megabytes"] < 0.6, f"{got}")
+    got = json.loads(tool("petals-bench", "block", "--json", "--shape", "smollm2-135m", "--steps",
+                          1, "--weights", "int4", "--compute", "int8"))
+    check_equal((got["stored"], got["compute"]), ("q4_0", "cpu/int4/int8/bf16"), f"{got}")
+    said = tool("petals-bench", "block", "--shape", "huge", status=1)
+    check("--shape huge: one of bloom-176b" in said, said)
+
+
 def transports_carry_messages():
     keys = {"engine", "pattern", "bytes", "sealed", "gbit_per_s", "p50_us", "p99_us"}
     short = ["--json", "--seconds", "0.2s", "--no-ceilings"]
@@ -136,6 +153,7 @@ main(
     each_fault_is_survived,
     what_cannot_be_is_refused,
     decode_and_prefill_measure,
+    blocks_are_measured_without_a_checkpoint,
     transports_carry_messages,
     weights_are_loaded_as_asked,
     quality_is_told_beside_f32,

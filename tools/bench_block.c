@@ -1,0 +1,303 @@
+/* bench_block.c - petals-bench block: blocks of a model's dimensions on random weights, a step of
+ * given rows at a given context, through the table that servers run on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "compute/model/model.h"
+#include "dataplane/base/clock.h"
+#include "dataplane/base/memory.h"
+#include "dataplane/base/random.h"
+#include "tools/bench.h"
+#include "tools/bench_device.h"
+#include "tools/bench_model.h"
+#include "tools/bench_shape.h"
+#include "tools/stats.h"
+
+enum { WARM_STEPS = 3, STEPS_MAX = 1000, FILL_ROWS = 256, ARENA_ALIGNMENT = 4096 };
+
+struct block_flags {
+	char *shape, *device;
+	int compute, weights, stored;
+	int64_t rows, context, blocks, steps, threads;
+	bool prefill, fast, json;
+};
+
+struct block_run {
+	const struct block_flags *flags;
+	const struct fit_shape *shape;
+	struct model *model;
+	struct bench_model run;
+	uint32_t context, rows, sequences;      /* rows of a step, of so many sequences */
+	uint64_t half_bytes;
+	uint8_t *arena;                 /* rows in, rows out; known to the device */
+	bool registered;
+	struct batch_entry *entries;
+	double us[STEPS_MAX];           /* sorted */
+	struct bench_rates rates;       /* the better of before and after */
+};
+
+/* ---- opening ---- */
+
+/* What a checkpoint would hold for these weights: what the quantiser takes as it is, if it can. */
+static enum dtype stored_as(const struct block_flags *f)
+{
+	if (f->stored > 0)
+		return (enum dtype)(f->stored - 1);
+	return f->weights == WEIGHTS_INT4 ? DTYPE_Q4_0 : DTYPE_BF16;
+}
+
+static int open_model(struct block_run *r, const struct block_flags *f, struct error *e)
+{
+	uint32_t each = f->prefill ? (uint32_t)f->rows : 1;
+	uint32_t positions = r->context + each;
+	struct model_config config;
+	struct bench_model_options o = {
+		.device = f->device, .fast = f->fast, .compute = (enum compute_mode)f->compute,
+		.weights = (enum weight_format)f->weights, .threads = f->threads,
+		.blocks = { true, 0, (uint32_t)f->blocks }, .tokens = positions,
+		.sequences = r->sequences, .rows = MAX(r->rows, MIN(r->context, FILL_ROWS)),
+		.round = ROW_BF16,
+	};
+	int rc;
+
+	bench_shape_config(r->shape, (uint32_t)f->blocks, positions, &config);
+	rc = model_open_synthetic(&r->model, &config, stored_as(f), e);
+	o.model = r->model;
+	return rc < 0 ? rc : bench_model_open(&r->run, &o, e);
+}
+
+/* Rows where servers have them: in memory that the device reads and writes in place. */
+static int open_rows(struct block_run *r, struct error *e)
+{
+	uint32_t rows = MAX(r->rows, MIN(r->context, FILL_ROWS)), hidden = r->shape->hidden;
+	struct random random;
+	float *row;
+	int rc;
+
+	r->half_bytes = align_up(rows * row_bytes(ROW_BF16, hidden), ARENA_ALIGNMENT);
+	r->arena = mem_aligned(ARENA_ALIGNMENT, 2 * r->half_bytes);
+	r->entries = mem_calloc(r->sequences, sizeof(*r->entries));
+	row = mem_alloc(hidden * sizeof(*row));
+	if (!r->arena || !r->entries || !row) {
+		mem_free(row);
+		return error_errno(e, -ENOMEM, "%u rows", rows);
+	}
+	random_seed(&random, 1);
+	for (uint32_t i = 0; i < rows; i++) {
+		for (uint32_t k = 0; k < hidden; k++)
+			row[k] = (float)(2 * random_unit(&random) - 1);
+		row_encode(ROW_BF16, row, 1, hidden,
+			   r->arena + i * row_bytes(ROW_BF16, hidden));
+	}
+	mem_free(row);
+	rc = r->run.backend->host_register(r->run.device, r->arena, 2 * r->half_bytes, e);
+	r->registered = rc == 0;
+	return rc;
+}
+
+static void block_close(struct block_run *r)
+{
+	if (r->registered)
+		r->run.backend->host_unregister(r->run.device, r->arena);
+	mem_free(r->entries);
+	mem_free(r->arena);
+	bench_model_close(&r->run);
+	model_close(r->model);
+}
+
+/* ---- steps ---- */
+
+/* `rows` rows of each of the first `sequences`, from `position` on. */
+static int step(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t position)
+{
+	uint64_t bytes = rows * row_bytes(ROW_BF16, r->shape->hidden);
+
+	for (uint32_t i = 0; i < sequences; i++)
+		r->entries[i] = (struct batch_entry){
+			.pages = r->run.pages + (size_t)i * r->run.pages_each,
+			.position = position, .rows = rows, .out_rows = rows,
+			.in = r->arena + i * bytes, .out = r->arena + r->half_bytes + i * bytes,
+			.in_encoding = ROW_BF16, .out_encoding = ROW_BF16,
+		};
+	return bench_model_step(&r->run, r->entries, sequences, sequences * rows);
+}
+
+/* Real keys and values for the context: computed for one sequence, copied for the others. */
+static int fill_context(struct block_run *r)
+{
+	const struct bench_model *b = &r->run;
+	int rc = 0;
+
+	for (uint32_t at = 0, rows; at < r->context && rc == 0; at += rows) {
+		rows = MIN(r->context - at, FILL_ROWS);
+		rc = step(r, 1, rows, at);
+	}
+	for (uint32_t i = b->pages_each; i < r->sequences * b->pages_each && rc == 0; i++)
+		rc = b->backend->page_copy(b->span, b->pages[i], b->pages[i % b->pages_each]);
+	return rc;
+}
+
+static int time_steps(struct block_run *r)
+{
+	uint32_t each = r->rows / r->sequences;
+	int rc = fill_context(r);
+
+	for (int64_t i = -WARM_STEPS; i < r->flags->steps && rc == 0; i++) {
+		uint64_t start_ns = clock_ns(clock_real());
+
+		rc = step(r, r->sequences, each, r->context);
+		if (i >= 0)
+			r->us[i] = (double)(clock_ns(clock_real()) - start_ns) / NS_PER_US;
+	}
+	stats_sort(r->us, (size_t)r->flags->steps);
+	return rc;
+}
+
+/* ---- what it means ---- */
+
+/* The least that must move: every weight once, every cached key and value once. */
+static double step_bytes(const struct block_run *r)
+{
+	const struct span_info *info = r->run.info;
+	double token_bytes = (double)info->page_bytes / info->page_tokens;
+	uint32_t tokens = r->context + r->rows / r->sequences;
+
+	return (double)info->step_bytes + token_bytes * tokens * r->sequences;
+}
+
+/* Products, and for every row its keys twice. */
+static double step_flop(const struct block_run *r)
+{
+	uint32_t each = r->rows / r->sequences;
+	double keys = (double)r->rows * (r->context + (each + 1) / 2.0);
+	double wide = (double)r->shape->heads * r->shape->head_dim;
+
+	return (double)r->flags->blocks * (2.0 * r->rows * (double)fit_block_weights(r->shape) +
+					   4 * wide * keys);
+}
+
+static json_t *describe(struct block_run *r)
+{
+	const struct block_flags *f = r->flags;
+	double us = stats_quantile(r->us, (size_t)f->steps, 0.5);
+	double bytes = step_bytes(r), flop = step_flop(r), floor_us;
+	json_t *o = json_pack(
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}",
+		"what", "block", "shape", r->shape->name, "device", f->device,
+		"compute", r->run.info->kind,
+		"weights", weight_format_name((enum weight_format)f->weights),
+		"stored", dtypes[stored_as(f)].name, "step", f->prefill ? "prefill" : "decode",
+		"blocks", (json_int_t)f->blocks, "rows", (json_int_t)r->rows,
+		"context", (json_int_t)r->context, "median_us", us, "best_us", r->us[0],
+		"megabytes", bytes / 1e6, "gb_per_second", bytes / us / 1e3,
+		"tflop_per_second", flop / us / 1e6);
+
+	floor_us = MAX(r->rates.read_gb > 0 ? bytes / r->rates.read_gb / 1e3 : 0,
+		       r->rates.tflop > 0 ? flop / r->rates.tflop / 1e6 : 0);
+	if (r->rates.read_gb > 0)
+		json_object_set_new(o, "ceiling_read_gb_per_second",
+				    json_real(r->rates.read_gb));
+	if (r->rates.tflop > 0)
+		json_object_set_new(o, "ceiling_tflop_per_second", json_real(r->rates.tflop));
+	/* Without a rate of arithmetic nothing is known of prompts. */
+	if (floor_us > 0 && (r->rates.tflop > 0 || !f->prefill))
+		json_object_set_new(o, "share_of_ceiling", json_real(floor_us / us));
+	return o;
+}
+
+static int measure_rates(struct block_run *r, struct error *e)
+{
+	struct bench_rates now;
+	int rc = bench_rates_measure(&now, r->run.backend, r->run.device,
+				     (uint32_t)r->flags->threads, e);
+
+	r->rates.read_gb = MAX(r->rates.read_gb, now.read_gb);
+	r->rates.tflop = MAX(r->rates.tflop, now.tflop);
+	return rc;
+}
+
+static int measure(struct block_run *r, const struct block_flags *f, struct error *e)
+{
+	int rc = bench_shape_find(f->shape, &r->shape, e);
+
+	r->flags = f;
+	r->context = (uint32_t)f->context;
+	r->rows = (uint32_t)f->rows;
+	r->sequences = f->prefill ? 1 : r->rows;
+	if (rc == 0)
+		rc = open_model(r, f, e);
+	if (rc == 0)
+		rc = open_rows(r, e);
+	if (rc == 0)
+		rc = measure_rates(r, e);
+	if (rc < 0)
+		return rc;
+	rc = time_steps(r);
+	if (rc < 0)
+		return error_errno(e, rc, "a step of %u rows through %lld blocks of %s", r->rows,
+				   (long long)f->blocks, r->shape->name);
+	return measure_rates(r, e);
+}
+
+/* ---- the verb ---- */
+
+#define AT(field) offsetof(struct block_flags, field)
+
+static const struct option options[] = {
+	{ "shape", OPTION_TEXT, AT(shape), NULL, .metavar = "NAME", .required = true,
+	  .help = "bloom-176b, opt-175b, llama-2-70b, llama-3.1-405b, smollm2-135m, tiny-llama, "
+		  "tiny-bloom or tiny-opt" },
+	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE", .help = "cpu, or cuda:N" },
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
+	  .help = "what matrices are loaded as" },
+	{ "stored", OPTION_CHOICE, AT(stored), "auto",
+	  .choices = "auto|f32|f16|bf16|q8_0|q4_0|q4_1",
+	  .help = "what the checkpoint would hold; auto: bf16, for int4 q4_0" },
+	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
+	  .help = "arithmetic" },
+	{ "rows", OPTION_INTEGER, AT(rows), "1", 1, 8192,
+	  .help = "rows of a step: of as many sequences, with --prefill of one" },
+	{ "prefill", OPTION_FLAG, AT(prefill), NULL, .help = "a chunk of a prompt" },
+	{ "context", OPTION_INTEGER, AT(context), "0", 0, 1 << 20, .metavar = "TOKENS",
+	  .help = "tokens that each sequence has cached" },
+	{ "blocks", OPTION_INTEGER, AT(blocks), "1", 1, 128, .help = "blocks of a step" },
+	{ "steps", OPTION_INTEGER, AT(steps), "20", 1, STEPS_MAX,
+	  .help = "timed steps; the median counts" },
+	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
+	  .help = "cpu: compute threads, 0: one per core" },
+	{ "fast", OPTION_FLAG, AT(fast), NULL, .help = "cuda: products of many rows by cuBLASLt" },
+	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
+};
+
+static int run(void *target, int operand_count, char **operands)
+{
+	static struct block_run r;
+	struct error e = { 0 };
+	json_t *result = NULL;
+	int rc = measure(&r, target, &e);
+
+	if (rc == 0)
+		result = describe(&r);
+	block_close(&r);
+	return rc < 0 ? bench_fail("block", &e) : bench_print(result, r.flags->json);
+}
+
+static const char *const examples[] = {
+	"petals-bench block --shape bloom-176b --device cuda:0 --weights int8 --rows 8",
+	"petals-bench block --shape llama-2-70b --prefill --rows 2048 --device cuda:0 --json",
+	NULL,
+};
+
+const struct program bench_block = {
+	.name = "block", .summary = "a step through blocks of a model's dimensions, random weights",
+	.description =
+		"Needs no checkpoint: weights are seeded random numbers.  Ceilings are measured "
+		"in the same run.\n\n"
+		"megabytes: every weight and every cached key and value, once.  share_of_ceiling: "
+		"the time that moving them, or the arithmetic, takes at the device's own rate, "
+		"over the median.",
+	.options = options, .option_count = ARRAY_LENGTH(options),
+	.target_bytes = sizeof(struct block_flags), .examples = examples, .run = run,
+};

@@ -1,0 +1,19 @@
+/* bench_shape.h - dimensions of models that are measured without their weights.
+ *
+ * Threads    Constant tables and pure functions.
+ * Ownership  None.
+ * Units      Elements, tokens.
+ * Errors     -EINVAL with a sentence that lists the names.
+ */
+#ifndef PETALS_TOOLS_BENCH_SHAPE_H
+#define PETALS_TOOLS_BENCH_SHAPE_H
+
+#include "compute/fit.h"
+
+/* By name: a published model of fit.h, or a small one. */
+int bench_shape_find(const char *name, const struct fit_shape **out, struct error *e);
+/* A config of these dimensions with so many blocks, for `positions` tokens. */
+void bench_shape_config(const struct fit_shape *s, uint32_t blocks, uint32_t positions,
+			struct model_config *out);
+
+#endif
