@@ -21,6 +21,7 @@
 #ifndef PETALS_COMPUTE_BACKEND_H
 #define PETALS_COMPUTE_BACKEND_H
 
+#include "compute/measure.h"
 #include "compute/model/model.h"
 #include "compute/quantise.h"
 #include "compute/row.h"
@@ -108,6 +109,9 @@ struct backend {
 	/* Lets the device read and write host memory in place (pins it). */
 	int (*host_register)(struct device *d, void *base, size_t bytes, struct error *e);
 	void (*host_unregister)(struct device *d, void *base);
+	/* What the device itself can do (measure.h); NULL: nobody asks this kind. */
+	int (*measure)(struct device *d, const struct measure *m, struct measured *out,
+		       struct error *e);
 
 	/* The kind that a span of these options will have; writes KIND_BYTES at most. */
 	int (*kind)(const struct device *d, const struct span_options *o, char *kind,

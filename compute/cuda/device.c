@@ -239,6 +239,7 @@ const struct backend backend_cuda = {
 	.device_close = cuda_device_close,
 	.host_register = cuda_host_register,
 	.host_unregister = cuda_host_unregister,
+	.measure = cuda_measure,
 	.kind = cuda_device_kind,
 	.span_open = cuda_span_open,
 	.span_close = cuda_span_close,

@@ -88,4 +88,8 @@ int cuda_edge_embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint3
 		    float *out);
 int cuda_edge_logits(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
 
+/* measure.c */
+int cuda_measure(struct device *d, const struct measure *m, struct measured *out,
+		 struct error *e);
+
 #endif

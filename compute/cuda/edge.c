@@ -42,8 +42,8 @@ uint64_t cuda_edge_bytes(const struct edge *g)
 
 static int want_weights(struct edge *g, const struct model *m, struct error *e)
 {
-	int rc = cuda_weights_open(&g->weights, g->device, m, &g->weight_arena,
-				   2 * ROLE_EDGE_COUNT, e);
+	struct cuda_weights_as as = { g->device->weights, g->device->fast };
+	int rc = cuda_weights_open(&g->weights, m, as, &g->weight_arena, 2 * ROLE_EDGE_COUNT, e);
 
 	if (rc < 0)
 		return rc;

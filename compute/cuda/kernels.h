@@ -96,6 +96,22 @@ struct row_round_args {
 	uint32_t hidden, encoding;
 };
 
+/* measure_read: sums[thread] = exclusive or of the words of 16-byte pieces thread, thread +
+ * threads, ...  Any grid of whole warps.
+ */
+struct measure_read_args {
+	CUDA_ADDRESS(const void) from;
+	CUDA_ADDRESS(uint32_t) sums;                    /* (threads) */
+	uint64_t count;                                 /* pieces of 16 bytes */
+};
+
+/* measure_write: every word of `count` pieces becomes value.  Any grid. */
+struct measure_write_args {
+	CUDA_ADDRESS(void) to;
+	uint64_t count;
+	uint32_t value;
+};
+
 /* operand: out = x as an operand.  Grid (rows), CUDA_ROW_THREADS. */
 struct operand_args {
 	CUDA_ADDRESS(const float) x;                    /* (rows, columns) */
@@ -245,6 +261,8 @@ struct add_positions_args {
 	KERNEL(ROW_IN, row_in, struct row_in_args)            \
 	KERNEL(ROW_OUT, row_out, struct row_out_args)         \
 	KERNEL(ROW_ROUND, row_round, struct row_round_args)   \
+	KERNEL(MEASURE_READ, measure_read, struct measure_read_args) \
+	KERNEL(MEASURE_WRITE, measure_write, struct measure_write_args) \
 	KERNEL(OPERAND, operand, struct operand_args)         \
 	KERNEL(NORM, norm, struct norm_args)                  \
 	KERNEL(LINEAR_F32, linear_f32, struct linear_args)    \

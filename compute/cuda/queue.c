@@ -99,6 +99,12 @@ void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes)
 							  q->stream), "fill");
 }
 
+void cuda_record(struct cuda_queue *q, CUevent event)
+{
+	if (ready(q))
+		note(q, q->device->driver.cuEventRecord(event, q->stream), "an event");
+}
+
 /* Also after a failure: what was sent before it may still be under way, and reads memory
  * that the caller is about to give back.
  */

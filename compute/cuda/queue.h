@@ -24,6 +24,8 @@ struct cuda_grid { uint32_t x, y, threads; };
 
 int cuda_queue_open(struct cuda_queue *q, struct device *d, struct error *e);
 void cuda_queue_close(struct cuda_queue *q);    /* waits; safe when zeroed */
+/* The event happens when all before it has run. */
+void cuda_record(struct cuda_queue *q, CUevent event);
 
 /* args is the kernel's struct (kernels.h); it is copied. */
 void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,

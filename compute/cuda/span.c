@@ -59,13 +59,14 @@ static void set_info(struct span *s, const struct span_options *o, enum compute_
 
 static int want_weights(struct span *s, const struct span_options *o, struct error *e)
 {
+	struct cuda_weights_as as = { s->device->weights, s->device->fast };
 	uint32_t blocks = o->end - o->first;
 	int rc;
 
 	s->blocks = mem_calloc(blocks, sizeof(*s->blocks));
 	if (!s->blocks)
 		return error_set(e, -ENOMEM, "out of memory for %u blocks", blocks);
-	rc = cuda_weights_open(&s->weights, s->device, o->model, &s->weight_arena,
+	rc = cuda_weights_open(&s->weights, o->model, as, &s->weight_arena,
 			       blocks * CUDA_BLOCK_ITEMS, e);
 	if (rc < 0)
 		return rc;

@@ -22,8 +22,7 @@ struct item {
 
 struct cuda_weights {
 	const struct model *model;
-	enum weight_format format;
-	bool fast;
+	struct cuda_weights_as as;
 	struct cuda_arena *arena;
 	struct item *items;
 	uint32_t count, items_max;
@@ -40,8 +39,9 @@ struct staging {
 	uint8_t *to;                    /* where `used` bytes belong */
 };
 
-int cuda_weights_open(struct cuda_weights **out, const struct device *d, const struct model *m,
-		      struct cuda_arena *a, uint32_t items_max, struct error *e)
+int cuda_weights_open(struct cuda_weights **out, const struct model *m,
+		      struct cuda_weights_as as, struct cuda_arena *a, uint32_t items_max,
+		      struct error *e)
 {
 	struct cuda_weights *w = mem_calloc(1, sizeof(*w));
 
@@ -53,8 +53,7 @@ int cuda_weights_open(struct cuda_weights **out, const struct device *d, const s
 		return error_set(e, -ENOMEM, "out of memory for the list of weights");
 	}
 	w->model = m;
-	w->format = d->weights;
-	w->fast = d->fast;
+	w->as = as;
 	w->arena = a;
 	w->items_max = items_max;
 	*out = w;
@@ -115,13 +114,13 @@ void cuda_weights_matrix(struct cuda_weights *w, enum role role, uint32_t block,
 {
 	struct item *item = want(w, role, block);
 	/* What is looked up and not multiplied is kept. */
-	enum weight_format format = role == ROLE_EMBED_W ? WEIGHTS_KEEP : w->format;
+	enum weight_format format = role == ROLE_EMBED_W ? WEIGHTS_KEEP : w->as.format;
 
 	*out = (struct cuda_matrix){ 0 };
 	if (!item)
 		return;
 	item->matrix = true;
-	item->format = cuda_format_of(&item->weight, format, bf16, w->fast);
+	item->format = cuda_format_of(&item->weight, format, bf16, w->as.rows);
 	out->rows = item->weight.rows;
 	out->columns = item->weight.columns;
 	out->stride = cuda_operand_stride(out->columns);

@@ -18,12 +18,16 @@
 
 struct cuda_weights;
 
-int cuda_weights_open(struct cuda_weights **out, const struct device *d, const struct model *m,
-		      struct cuda_arena *a, uint32_t items_max, struct error *e);
+/* As --weights says; rows: cuBLASLt is to read what is bf16 (layout.h). */
+struct cuda_weights_as { enum weight_format format; bool rows; };
+
+int cuda_weights_open(struct cuda_weights **out, const struct model *m,
+		      struct cuda_weights_as as, struct cuda_arena *a, uint32_t items_max,
+		      struct error *e);
 void cuda_weights_close(struct cuda_weights *w);         /* NULL is fine */
 
 /* These leave NULL in out->w or *out when the model has no such tensor. */
-/* With its bias, in the format that the device's options make of it (layout.h). */
+/* With its bias. */
 void cuda_weights_matrix(struct cuda_weights *w, enum role role, uint32_t block, bool bf16,
 			 struct cuda_matrix *out);
 void cuda_weights_vector(struct cuda_weights *w, enum role role, uint32_t block, float **out);

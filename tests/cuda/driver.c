@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "dataplane/base/fault.h"
+#include "dataplane/base/memory.h"
 #include "tests/cuda/memory.h"
 #include "tests/cuda/queue_call.h"
 #include "tests/cuda/setting.h"
@@ -162,6 +163,56 @@ EXPORT CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char
 {
 	*out = (CUfunction)(void *)kernel_find(name);
 	return *out ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+/* ---- events ---- */
+
+EXPORT CUresult cuEventCreate(CUevent *out, unsigned flags)
+{
+	CUresult status = check();
+
+	if (status == CUDA_SUCCESS)
+		*out = mem_calloc(1, sizeof(uint64_t));
+	return status == CUDA_SUCCESS && !*out ? CUDA_ERROR_OUT_OF_MEMORY : status;
+}
+
+EXPORT CUresult cuEventDestroy(CUevent event)
+{
+	mem_free(event);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuEventRecord(CUevent event, CUstream stream)
+{
+	CUresult status = check();
+	struct stream_op *op;
+
+	if (status != CUDA_SUCCESS)
+		return status;
+	pthread_mutex_lock(&lock);
+	op = stream_add(stream);
+	op->kind = OP_EVENT;
+	op->to = event;
+	pthread_mutex_unlock(&lock);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to)
+{
+	uint64_t from_ns, to_ns;
+
+	memcpy(&from_ns, from, sizeof(from_ns));
+	memcpy(&to_ns, to, sizeof(to_ns));
+	if (from_ns == 0 || to_ns == 0)
+		return CUDA_ERROR_NOT_READY;
+	*ms = (float)(to_ns - from_ns) / 1e6f;
+	return check();
+}
+
+/* Whoever asks whether it is done makes it so: a stream runs when somebody looks. */
+EXPORT CUresult cuStreamQuery(CUstream stream)
+{
+	return cuStreamSynchronize(stream);
 }
 
 /* ---- memory ---- */

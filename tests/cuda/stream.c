@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "dataplane/base/clock.h"
 #include "dataplane/base/memory.h"
 #include "tests/cuda/memory.h"
 
@@ -51,6 +52,9 @@ static void run(const struct stream_op *op)
 		break;
 	case OP_FILL:
 		memset(op->to, op->byte, op->bytes);
+		break;
+	case OP_EVENT:
+		*(uint64_t *)op->to = clock_ns(clock_real());
 		break;
 	}
 }

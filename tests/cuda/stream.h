@@ -18,7 +18,7 @@
 
 enum { STREAM_ARGS_MAX = 256 };
 
-enum stream_op_kind { OP_LAUNCH, OP_CALL, OP_COPY, OP_FILL };
+enum stream_op_kind { OP_LAUNCH, OP_CALL, OP_COPY, OP_FILL, OP_EVENT };
 
 struct stream_op {
 	enum stream_op_kind kind;
@@ -29,7 +29,7 @@ struct stream_op {
 	uint8_t args[STREAM_ARGS_MAX];
 	/* OP_CALL, with args */
 	void (*call)(const void *args);
-	/* the others */
+	/* OP_EVENT: `to` gets the time; the others */
 	void *to;
 	const void *from;
 	size_t bytes;

@@ -1,0 +1,143 @@
+/* measure_product.c - one matrix of random weights, and rows times it: by our kernels or by
+ * cuBLASLt.  Before each product something larger than any cache is written.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "compute/cuda/block.h"
+#include "compute/cuda/measure.h"
+#include "dataplane/base/memory.h"
+#include "dataplane/base/random.h"
+
+enum { WARM = 3, ITEMS_MAX = 2 };
+#define FLUSH_BYTES (160ull << 20)      /* past an H200's 60 MB of L2 */
+#define FLUSHED_LEAST (4ull << 20)      /* smaller matrices are the tests' */
+
+struct product {
+	struct measure_run *run;
+	struct model *model;
+	struct cuda_weights *weights;
+	struct cuda_arena weight_arena;
+	struct cuda_matrix matrix;
+	struct cuda_lt *lt;
+	void *operand, *flush;
+	float *out;
+	uint64_t flush_bytes;
+};
+
+/* Of its arithmetic. */
+static bool is_bf16(const struct measure *m)
+{
+	return m->weights != WEIGHTS_KEEP || m->stored != DTYPE_F32;
+}
+
+/* The matrix is a model's head, loaded as a server would: nothing else is as wide as its rows. */
+static int open_model(struct product *p, const struct measure *m, struct error *e)
+{
+	struct model_config c = {
+		.arch = arch_by_name("llama"), .name = "a product", .blocks = 1,
+		.hidden = m->columns, .heads = 1, .kv_heads = 1, .head_dim = GROUP,
+		.intermediate = GROUP, .vocabulary = m->features, .embed = m->columns,
+		.positions = 1, .final_norm = true,
+	};
+	struct cuda_weights_as as = { m->weights, m->kind == MEASURE_LIBRARY };
+	int rc = model_open_synthetic(&p->model, &c, m->stored, e);
+
+	if (rc == 0)
+		rc = cuda_weights_open(&p->weights, p->model, as, &p->weight_arena, ITEMS_MAX, e);
+	if (rc < 0)
+		return rc;
+	cuda_weights_matrix(p->weights, ROLE_HEAD_W, 0, is_bf16(m), &p->matrix);
+	if (as.rows && p->matrix.format != CUDA_BF16_ROWS)
+		return error_set(e, -ENOTSUP, "cuBLASLt multiplies bf16 weights, not %s",
+				 cuda_format_name(p->matrix.format));
+	rc = cuda_arena_open(&p->weight_arena, p->run->device, "a matrix to measure", e);
+	if (rc == 0)
+		rc = cuda_weights_load(p->weights, &p->run->queue, (struct load_progress){ 0 }, e);
+	return rc;
+}
+
+static int open_rows(struct product *p, const struct measure *m, struct error *e)
+{
+	struct measure_run *r = p->run;
+	uint64_t bytes = (uint64_t)m->rows * p->matrix.stride * (is_bf16(m) ? 2 : 4);
+	struct random random;
+	int rc;
+
+	if (cuda_matrix_bytes(&p->matrix) >= FLUSHED_LEAST)
+		p->flush_bytes = FLUSH_BYTES;
+	cuda_arena_want(&r->arena, &p->operand, bytes);
+	cuda_arena_want(&r->arena, &p->out, (uint64_t)m->rows * m->features * sizeof(float));
+	cuda_arena_want(&r->arena, &p->flush, p->flush_bytes);
+	rc = cuda_arena_open(&r->arena, r->device, "rows to measure with", e);
+	if (rc == 0)
+		rc = cuda_host_alloc(r->device, &r->host, bytes, e);
+	if (rc < 0)
+		return rc;
+	random_seed(&random, 1);
+	for (uint64_t i = 0; i < (uint64_t)m->rows * p->matrix.stride; i++) {
+		float x = (float)(2 * random_unit(&random) - 1);
+
+		if (is_bf16(m))
+			((uint16_t *)r->host)[i] = bf16_of_f32(x);
+		else
+			((float *)r->host)[i] = x;
+	}
+	cuda_copy_in(&r->queue, p->operand, r->host, bytes);
+	return 0;
+}
+
+static int open_library(struct product *p, const struct measure *m, struct error *e)
+{
+	int rc = cuda_lt_open(&p->lt, &p->run->queue, m->rows, e);
+
+	return rc < 0 ? rc : cuda_lt_prepare(p->lt, &p->matrix, e);
+}
+
+static int time_products(struct product *p, const struct measure *m, struct error *e)
+{
+	struct measure_run *r = p->run;
+	int rc = 0;
+
+	for (int i = -WARM; i < (int)m->repeats && rc == 0; i++) {
+		double us;
+
+		cuda_fill_zero(&r->queue, p->flush, p->flush_bytes);
+		cuda_timer_start(&r->timer);
+		if (p->lt)
+			cuda_lt_linear(p->lt, &p->matrix, p->operand, m->rows, NULL, p->out);
+		else
+			cuda_linear(&r->queue, &p->matrix, p->operand, m->rows, NULL, p->out);
+		rc = cuda_timer_stop(&r->timer, &us);
+		if (i >= 0)
+			r->us[i] = us;
+	}
+	return rc < 0 ? error_set(e, rc, "cuda:%u: a product of %u rows, %u x %u, could not be "
+				  "measured", r->device->index, m->rows, m->features, m->columns) :
+			0;
+}
+
+int cuda_measure_product(struct measure_run *r, struct measured *out, struct error *e)
+{
+	const struct measure *m = r->ask;
+	struct product p = { .run = r };
+	int rc = open_model(&p, m, e);
+
+	if (rc == 0)
+		rc = open_rows(&p, m, e);
+	if (rc == 0 && m->kind == MEASURE_LIBRARY)
+		rc = open_library(&p, m, e);
+	if (rc == 0)
+		rc = time_products(&p, m, e);
+	if (rc == 0) {
+		out->bytes = (double)cuda_matrix_bytes(&p.matrix);
+		out->flop = 2.0 * m->rows * m->features * m->columns;
+		cuda_timer_sum_up(r->us, m->repeats, &out->median_us, &out->best_us);
+	}
+	(void)cuda_queue_wait(&r->queue);
+	cuda_lt_close(p.lt);
+	cuda_weights_close(p.weights);
+	cuda_arena_close(&p.weight_arena);
+	model_close(p.model);
+	return rc;
+}
