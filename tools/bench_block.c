@@ -21,6 +21,7 @@ struct block_flags {
 	char *shape, *device;
 	int compute, weights, stored;
 	int64_t rows, context, blocks, steps, threads;
+	double read_gb, tflop;
 	bool prefill, fast, json;
 };
 
@@ -209,10 +210,12 @@ static json_t *describe(struct block_run *r)
 
 static int measure_rates(struct block_run *r, struct error *e)
 {
-	struct bench_rates now;
-	int rc = bench_rates_measure(&now, r->run.backend, r->run.device,
-				     (uint32_t)r->flags->threads, e);
+	struct bench_rates now = { r->flags->read_gb, r->flags->tflop };
+	int rc = 0;
 
+	if (now.read_gb == 0)
+		rc = bench_rates_measure(&now, r->run.backend, r->run.device,
+					 (uint32_t)r->flags->threads, e);
 	r->rates.read_gb = MAX(r->rates.read_gb, now.read_gb);
 	r->rates.tflop = MAX(r->rates.tflop, now.tflop);
 	return rc;
@@ -267,6 +270,10 @@ static const struct option options[] = {
 	  .help = "timed steps; the median counts" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
 	  .help = "cpu: compute threads, 0: one per core" },
+	{ "ceiling-read", OPTION_REAL, AT(read_gb), "0", 0, 1e6, .metavar = "GB/S",
+	  .help = "read bandwidth that is known, 0: measure before and after" },
+	{ "ceiling-product", OPTION_REAL, AT(tflop), "0", 0, 1e6, .metavar = "TFLOP/S",
+	  .help = "with it, rate of bf16 products, 0: not known" },
 	{ "fast", OPTION_FLAG, AT(fast), NULL, .help = "cuda: products of many rows by cuBLASLt" },
 	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
 };
@@ -294,7 +301,7 @@ const struct program bench_block = {
 	.name = "block", .summary = "a step through blocks of a model's dimensions, random weights",
 	.description =
 		"Needs no checkpoint: weights are seeded random numbers.  Ceilings are measured "
-		"in the same run.\n\n"
+		"in the same run unless they are given.\n\n"
 		"megabytes: every weight and every cached key and value, once.  share_of_ceiling: "
 		"the time that moving them, or the arithmetic, takes at the device's own rate, "
 		"over the median.",

@@ -1,5 +1,5 @@
-/* bench_machine.c - petals-bench machine: read bandwidth of one and two threads, and copying,
- * over memory far larger than any cache.  The best pass counts: it is a ceiling.
+/* bench_machine.c - petals-bench machine: a device's ceilings; of the CPU, read bandwidth of one
+ * and two threads, and copying, over memory far larger than any cache.  The best pass counts.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -8,6 +8,7 @@
 #include "dataplane/base/clock.h"
 #include "dataplane/base/memory.h"
 #include "tools/bench.h"
+#include "tools/bench_device.h"
 #include "tools/stats.h"
 
 /* Fetched ahead, without which some hosts give a core half of what they can. */
@@ -166,12 +167,44 @@ int bench_machine_measure(json_t **out, struct error *e)
 	return rc;
 }
 
-struct machine_flags { bool json; };
+struct machine_flags {
+	char *device;
+	uint64_t bytes;
+	int64_t product;
+	bool json;
+};
+
+#define AT(field) offsetof(struct machine_flags, field)
 
 static const struct option options[] = {
-	{ "json", OPTION_FLAG, offsetof(struct machine_flags, json),
-	  .help = "print one JSON object" },
+	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",
+	  .help = "cpu, or cuda:N" },
+	{ "bytes", OPTION_BYTES, AT(bytes), "1G", 4096, 16e9,
+	  .help = "cuda: memory to read, copy and reach over the bus" },
+	{ "product", OPTION_INTEGER, AT(product), "8192", 32, 32768, .metavar = "SIZE",
+	  .help = "cuda: a bf16 product's rows, columns and depth" },
+	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
 };
+
+static int measure_device(const struct machine_flags *f, json_t **out, struct error *e)
+{
+	const struct bench_sizes sizes = { f->bytes, (uint32_t)f->product };
+	struct device_options o = { 0 };
+	const struct backend *b;
+	struct device *d;
+	int rc = backend_find(f->device, &b, &o.index, e);
+
+	if (rc < 0)
+		return rc;
+	if (!b->measure)
+		return bench_machine_measure(out, e);
+	rc = b->device_open(&d, &o, e);
+	if (rc < 0)
+		return rc;
+	rc = bench_device_measure(out, b, d, sizes, e);
+	b->device_close(d);
+	return rc;
+}
 
 static int run(void *target, int operand_count, char **operands)
 {
@@ -179,13 +212,17 @@ static int run(void *target, int operand_count, char **operands)
 	struct error e = { 0 };
 	json_t *result;
 
-	if (bench_machine_measure(&result, &e) < 0)
+	if (measure_device(f, &result, &e) < 0)
 		return bench_fail("machine", &e);
 	return bench_print(result, f->json);
 }
 
 const struct program bench_machine = {
-	.name = "machine", .summary = "memory bandwidth: what decoding cannot exceed",
+	.name = "machine", .summary = "ceilings: what a device reads, copies and multiplies",
+	.description =
+		"The cpu: memory bandwidth of one and two threads.  cuda: reading and copying its "
+		"memory, copies over the bus and host memory reached by kernels, what launches "
+		"and waits cost, and the rate of a large bf16 product.",
 	.options = options, .option_count = ARRAY_LENGTH(options),
 	.target_bytes = sizeof(struct machine_flags), .run = run,
 };
