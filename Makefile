@@ -218,7 +218,7 @@ $(BUILD)/$1/stand-in/libcuda.so.1: $$(patsubst %.c,$(BUILD)/$1/%.o,$$(filter-out
 	$$(call say,LINK)
 	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -shared -Wl,-soname,libcuda.so.1 -o $$@ $$^ -lpthread -lm
 
-$(BUILD)/$1/stand-in/libcublasLt.so.13: $(BUILD)/$1/tests/cuda/lt.o $(BUILD)/$1/stand-in/libcuda.so.1
+$(BUILD)/$1/stand-in/libcublasLt.so.13: $(BUILD)/$1/tests/cuda/lt.o $(BUILD)/$1/tests/cuda/setting.o $(BUILD)/$1/stand-in/libcuda.so.1
 	$$(call say,LINK)
 	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -shared -Wl,-rpath,'$$$$ORIGIN' -o $$@ $$^ -lm
 

@@ -40,6 +40,8 @@ struct device_options {
 	enum compute_mode compute;
 	enum weight_format weights;     /* of every matrix that is multiplied */
 	bool fast;                      /* cuda: gives the identity promise up for speed */
+	const char *tuning;             /* cuda: file of who won which race; NULL: in the user's
+					 * cache */
 };
 
 /* What `petalsctl devices` tells of one. */

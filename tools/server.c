@@ -14,7 +14,7 @@
 #include "tools/progress.h"
 
 struct server_flags {
-	char *directory, *model, *listen, *announce, *metrics, *device, *name;
+	char *directory, *model, *listen, *announce, *metrics, *device, *name, *tuning;
 	struct option_span blocks;
 	int64_t capacity, threads, sessions, page_tokens, rows, prefill_rows, tokens;
 	int compute, weights, wire;
@@ -60,6 +60,9 @@ static const struct option options[] = {
 	{ "fast", OPTION_FLAG, AT(fast), NULL,
 	  .help = "cuda: faster prompts by cuBLASLt, which takes f16 weights as bf16; results then "
 		  "depend on what shares a batch" },
+	{ "tuning", OPTION_TEXT, AT(tuning), NULL, .metavar = "FILE",
+	  .help = "cuda, fast: remembers which of cuBLASLt's ways were fastest; "
+		  "petals/cuda-tuning in $XDG_CACHE_HOME or ~/.cache" },
 	{ "wire", OPTION_CHOICE, AT(wire), "f32", .choices = "f32|f16|bf16|int8",
 	  .help = "how hidden states travel; they are rounded to it after every block, so "
 		  "that it does not matter where the model is cut" },
@@ -164,6 +167,7 @@ static int open_device(struct serving *s, struct error *e)
 	struct device_options o = {
 		.threads = (uint32_t)s->flags->threads, .compute = s->flags->compute,
 		.weights = (enum weight_format)s->flags->weights, .fast = s->flags->fast,
+		.tuning = s->flags->tuning,
 	};
 	size_t bytes;
 	int rc = backend_find(s->flags->device, &s->backend, &o.index, e);

@@ -145,7 +145,10 @@ int cuda_device_open(struct device **out, const struct device_options *o, struct
 	d->compute = o->compute;
 	d->weights = o->weights;
 	d->fast = o->fast;
-	rc = open_context(d, o->index, e);
+	if (o->tuning)
+		d->tuning = mem_strdup(o->tuning);
+	rc = o->tuning && !d->tuning ? error_set(e, -ENOMEM, "out of memory") :
+				       open_context(d, o->index, e);
 	if (rc == 0)
 		rc = load_kernels(d, e);
 	if (rc < 0) {
@@ -171,6 +174,7 @@ void cuda_device_close(struct device *d)
 		(void)d->driver.cuDevicePrimaryCtxRelease(d->handle);
 	cuda_driver_close(&d->driver);
 	pthread_mutex_destroy(&d->lock);
+	mem_free(d->tuning);
 	mem_free(d);
 }
 

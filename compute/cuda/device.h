@@ -38,6 +38,7 @@ struct device {
 	enum compute_mode compute;      /* as asked for: may be auto */
 	enum weight_format weights;
 	bool fast;                      /* not deterministic: linear.h */
+	char *tuning;                   /* path of tuning.h's file, NULL: the usual one */
 
 	pthread_mutex_t lock;           /* of regions */
 	struct cuda_region regions[CUDA_REGIONS_MAX];

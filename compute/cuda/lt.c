@@ -1,59 +1,24 @@
-/* lt.c - owns cuBLASLt's handle, its workspace and the plans.
+/* lt.c - owns cuBLASLt's handle, its workspace and the plans; lt_race.c chooses how they run.
  *
  * In the library's column-major words: out (features x rows) = matrix (columns x features)
  * transposed, times operand (columns x rows); f32 sums of bf16 products.
  */
-#include "compute/cuda/lt.h"
+#include "compute/cuda/lt_plan.h"
 
-#include <cublasLt.h>
 #include <dlfcn.h>
 #include <errno.h>
 
-#include "compute/cuda/arena.h"
 #include "dataplane/base/log.h"
 #include "dataplane/base/memory.h"
 
-enum { PLANS_MAX = 160 };
-
-#define LT_CALLS(CALL)                                                                       \
-	CALL(cublasLtCreate) CALL(cublasLtDestroy) CALL(cublasLtGetStatusString)             \
-	CALL(cublasLtMatmulDescCreate) CALL(cublasLtMatmulDescDestroy)                       \
-	CALL(cublasLtMatmulDescSetAttribute) CALL(cublasLtMatrixLayoutCreate)                \
-	CALL(cublasLtMatrixLayoutDestroy) CALL(cublasLtMatrixLayoutSetAttribute)             \
-	CALL(cublasLtMatmulPreferenceCreate) CALL(cublasLtMatmulPreferenceDestroy)           \
-	CALL(cublasLtMatmulPreferenceSetAttribute) CALL(cublasLtMatmulAlgoGetHeuristic)      \
-	CALL(cublasLtMatmul)
-
-struct plan {
-	uint32_t features, columns, rows;       /* rows: up to so many */
-	bool bias;
-	cublasLtMatmulDesc_t product;
-	cublasLtMatrixLayout_t matrix, operand, out;
-	cublasLtMatmulAlgo_t algorithm;
-};
-
-struct cuda_lt {
-	struct cuda_queue *queue;
-	uint32_t rows_max;
-	void *library;
-#define CALL(name) typeof(&name) name;
-	LT_CALLS(CALL)
-#undef CALL
-	cublasLtHandle_t handle;
-	struct cuda_arena arena;
-	void *workspace;
-	struct plan plans[PLANS_MAX];
-	uint32_t count;
-};
-
 static const struct { const char *name; size_t offset; } calls[] = {
 #define CALL(name) { #name, offsetof(struct cuda_lt, name) },
-	LT_CALLS(CALL)
+	CUDA_LT_CALLS(CALL)
 #undef CALL
 };
 
-static int lt_error(const struct cuda_lt *lt, cublasStatus_t status, struct error *e,
-		    const char *what)
+int cuda_lt_error(const struct cuda_lt *lt, cublasStatus_t status, struct error *e,
+		  const char *what)
 {
 	return error_set(e, status == CUBLAS_STATUS_ALLOC_FAILED ? -ENOMEM : -EIO,
 			 "cuda:%u: cuBLASLt: %s: %s", lt->queue->device->index, what,
@@ -80,7 +45,17 @@ static int open_library(struct cuda_lt *lt, struct error *e)
 	return 0;
 }
 
-int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, struct error *e)
+/* Without a table every load races again, and works. */
+static void open_tuning(struct cuda_lt *lt)
+{
+	struct error e = { 0 };
+
+	if (cuda_tuning_open(&lt->tuning, lt->queue->device->tuning, &e) < 0)
+		log_warn("cuda", "races are not remembered: %s", e.text);
+}
+
+int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_least,
+		 uint32_t rows_max, struct error *e)
 {
 	struct cuda_lt *lt = mem_calloc(1, sizeof(*lt));
 	cublasStatus_t status;
@@ -90,8 +65,11 @@ int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, 
 	if (!lt)
 		return error_set(e, -ENOMEM, "out of memory for cuBLASLt's plans");
 	lt->queue = q;
+	lt->rows_least = rows_least;
 	lt->rows_max = rows_max;
 	rc = open_library(lt, e);
+	if (rc == 0)
+		open_tuning(lt);
 	if (rc == 0) {
 		cuda_arena_want(&lt->arena, &lt->workspace, CUDA_LT_WORKSPACE_BYTES);
 		rc = cuda_arena_open(&lt->arena, q->device, "cuBLASLt's workspace", e);
@@ -99,7 +77,7 @@ int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, 
 	if (rc == 0) {
 		status = lt->cublasLtCreate(&lt->handle);
 		if (status != CUBLAS_STATUS_SUCCESS)
-			rc = lt_error(lt, status, e, "it does not start");
+			rc = cuda_lt_error(lt, status, e, "it does not start");
 	}
 	if (rc < 0) {
 		cuda_lt_close(lt);
@@ -109,7 +87,7 @@ int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, 
 	return 0;
 }
 
-static void plan_close(struct cuda_lt *lt, struct plan *p)
+static void plan_close(struct cuda_lt *lt, struct cuda_lt_plan *p)
 {
 	if (p->product)
 		lt->cublasLtMatmulDescDestroy(p->product);
@@ -130,6 +108,7 @@ void cuda_lt_close(struct cuda_lt *lt)
 	if (lt->handle)
 		lt->cublasLtDestroy(lt->handle);
 	cuda_arena_close(&lt->arena);
+	cuda_tuning_close(lt->tuning);
 	if (lt->library)
 		dlclose(lt->library);
 	mem_free(lt);
@@ -138,12 +117,12 @@ void cuda_lt_close(struct cuda_lt *lt)
 /* ---- plans ---- */
 
 /* The smallest bucket that takes `rows`. */
-static struct plan *find(struct cuda_lt *lt, const struct cuda_matrix *m, uint32_t rows)
+static struct cuda_lt_plan *find(struct cuda_lt *lt, const struct cuda_matrix *m, uint32_t rows)
 {
-	struct plan *best = NULL;
+	struct cuda_lt_plan *best = NULL;
 
 	for (uint32_t i = 0; i < lt->count; i++) {
-		struct plan *p = &lt->plans[i];
+		struct cuda_lt_plan *p = &lt->plans[i];
 
 		if (p->features == m->rows && p->columns == m->stride && p->bias == !!m->bias &&
 		    p->rows >= rows && (!best || p->rows < best->rows))
@@ -152,7 +131,7 @@ static struct plan *find(struct cuda_lt *lt, const struct cuda_matrix *m, uint32
 	return best;
 }
 
-static cublasStatus_t describe(struct cuda_lt *lt, struct plan *p)
+static cublasStatus_t describe(struct cuda_lt *lt, struct cuda_lt_plan *p)
 {
 	cublasOperation_t transposed = CUBLAS_OP_T;
 	cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
@@ -178,57 +157,41 @@ static cublasStatus_t describe(struct cuda_lt *lt, struct plan *p)
 	return status;
 }
 
-static cublasStatus_t choose(struct cuda_lt *lt, struct plan *p)
+static int add_plan(struct cuda_lt *lt, const struct cuda_matrix *m, uint32_t rows,
+		    struct error *e)
 {
-	cublasLtMatmulHeuristicResult_t result = { 0 };
-	cublasLtMatmulPreference_t preference = NULL;
-	size_t workspace = CUDA_LT_WORKSPACE_BYTES;
-	cublasStatus_t status = lt->cublasLtMatmulPreferenceCreate(&preference);
-	int found = 0;
+	struct cuda_lt_plan *p = &lt->plans[lt->count];
+	cublasStatus_t status;
 
+	assert(lt->count < CUDA_LT_PLANS_MAX);
+	*p = (struct cuda_lt_plan){ .features = m->rows, .columns = m->stride, .rows = rows,
+				    .bias = m->bias != NULL };
+	lt->count++;
+	status = describe(lt, p);
 	if (status != CUBLAS_STATUS_SUCCESS)
-		return status;
-	status = lt->cublasLtMatmulPreferenceSetAttribute(
-		preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-		sizeof(workspace));
-	if (status == CUBLAS_STATUS_SUCCESS)
-		status = lt->cublasLtMatmulAlgoGetHeuristic(lt->handle, p->product, p->matrix,
-							    p->operand, p->out, p->out, preference,
-							    1, &result, &found);
-	lt->cublasLtMatmulPreferenceDestroy(preference);
-	if (status == CUBLAS_STATUS_SUCCESS && found == 0)
-		status = CUBLAS_STATUS_NOT_SUPPORTED;
-	p->algorithm = result.algo;
-	return status;
+		return cuda_lt_error(lt, status, e, "a plan");
+	return cuda_lt_choose(lt, p, m, e);
 }
 
 int cuda_lt_prepare(struct cuda_lt *lt, const struct cuda_matrix *m, struct error *e)
 {
-	assert(m->w && m->format == CUDA_BF16_ROWS);
-	for (uint32_t rows = CUDA_FAST_ROWS;; rows *= 2) {
-		struct plan *p = &lt->plans[lt->count];
-		cublasStatus_t status;
+	int rc = 0;
 
-		if (!find(lt, m, rows)) {
-			assert(lt->count < PLANS_MAX);
-			*p = (struct plan){ .features = m->rows, .columns = m->stride,
-					    .rows = rows, .bias = m->bias != NULL };
-			lt->count++;
-			status = describe(lt, p);
-			if (status == CUBLAS_STATUS_SUCCESS)
-				status = choose(lt, p);
-			if (status != CUBLAS_STATUS_SUCCESS)
-				return lt_error(lt, status, e, "a plan");
-		}
+	assert(m->w && m->format == CUDA_BF16_ROWS);
+	for (uint32_t rows = lt->rows_least; rc == 0; rows *= 2) {
+		if (!find(lt, m, rows))
+			rc = add_plan(lt, m, rows, e);
 		if (rows >= lt->rows_max)
-			return 0;
+			break;
 	}
+	return rc;
 }
 
 /* ---- a step ---- */
 
-static cublasStatus_t run(struct cuda_lt *lt, struct plan *p, const struct cuda_matrix *m,
-			  const void *operand, uint64_t rows, const float *add, float *out)
+cublasStatus_t cuda_lt_run(struct cuda_lt *lt, struct cuda_lt_plan *p,
+			   const struct cuda_matrix *m, const void *operand, uint64_t rows,
+			   const float *add, float *out)
 {
 	const float one = 1, beta = add ? 1 : 0;
 	cublasStatus_t status;
@@ -253,16 +216,16 @@ static cublasStatus_t run(struct cuda_lt *lt, struct plan *p, const struct cuda_
 void cuda_lt_linear(struct cuda_lt *lt, const struct cuda_matrix *m, const void *operand,
 		    uint32_t rows, const float *add, float *out)
 {
-	struct plan *p = find(lt, m, rows);
+	struct cuda_lt_plan *p = find(lt, m, rows);
 	struct error e = { 0 };
 	cublasStatus_t status;
 
 	assert(p);
 	if (lt->queue->status < 0)
 		return;
-	status = run(lt, p, m, operand, rows, add, out);
+	status = cuda_lt_run(lt, p, m, operand, rows, add, out);
 	if (status == CUBLAS_STATUS_SUCCESS)
 		return;
-	lt->queue->status = lt_error(lt, status, &e, "a product");
+	lt->queue->status = cuda_lt_error(lt, status, &e, "a product");
 	log_error("cuda", "%s", e.text);
 }

@@ -1,7 +1,9 @@
 /* lt.h - products of many rows by cuBLASLt, opened at run time; for the fast mode alone.
  *
- * A plan is made at load for each shape of matrix and each bucket of rows (powers of two), so
- * that a step only enqueues.  cuBLASLt promises no order of summation: linear.h says what
+ * A plan is made at load for each shape of matrix and each bucket of rows (doubling from
+ * rows_least), so that a step only enqueues.  The library proposes candidates; they race on the
+ * matrix, those that compute something else than our own kernels are refused, and who won
+ * is remembered (tuning.h).  cuBLASLt promises no order of summation: linear.h says what
  * that costs.
  *
  * Threads    Preparing and running by the thread of the queue; a table per queue.
@@ -18,7 +20,8 @@ enum { CUDA_LT_WORKSPACE_BYTES = 32 << 20 };    /* what Hopper's kernels may wan
 
 struct cuda_lt;
 
-int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_max, struct error *e);
+int cuda_lt_open(struct cuda_lt **out, struct cuda_queue *q, uint32_t rows_least,
+		 uint32_t rows_max, struct error *e);
 void cuda_lt_close(struct cuda_lt *lt);          /* NULL is fine */
 /* Makes the plans of a matrix in CUDA_BF16_ROWS, for every bucket up to rows_max. */
 int cuda_lt_prepare(struct cuda_lt *lt, const struct cuda_matrix *m, struct error *e);

@@ -230,6 +230,7 @@ int cuda_measure(struct device *d, const struct measure *m, struct measured *out
 	rc = cuda_timer_open(&r.timer, &r.queue, e);
 	if (rc == 0)
 		rc = run_kind(&r, out, e);
+	(void)cuda_queue_wait(&r.queue);
 	cuda_timer_close(&r.timer);
 	cuda_queue_close(&r.queue);
 	cuda_host_free(d, r.host);

@@ -2,12 +2,10 @@
  * cuBLASLt.  Before each product something larger than any cache is written.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "compute/cuda/block.h"
 #include "compute/cuda/measure.h"
-#include "dataplane/base/memory.h"
-#include "dataplane/base/random.h"
+#include "compute/cuda/noise.h"
 
 enum { WARM = 3, ITEMS_MAX = 2 };
 #define FLUSH_BYTES (160ull << 20)      /* past an H200's 60 MB of L2 */
@@ -61,7 +59,6 @@ static int open_rows(struct product *p, const struct measure *m, struct error *e
 {
 	struct measure_run *r = p->run;
 	uint64_t bytes = (uint64_t)m->rows * p->matrix.stride * (is_bf16(m) ? 2 : 4);
-	struct random random;
 	int rc;
 
 	if (cuda_matrix_bytes(&p->matrix) >= FLUSHED_LEAST)
@@ -70,26 +67,12 @@ static int open_rows(struct product *p, const struct measure *m, struct error *e
 	cuda_arena_want(&r->arena, &p->out, (uint64_t)m->rows * m->features * sizeof(float));
 	cuda_arena_want(&r->arena, &p->flush, p->flush_bytes);
 	rc = cuda_arena_open(&r->arena, r->device, "rows to measure with", e);
-	if (rc == 0)
-		rc = cuda_host_alloc(r->device, &r->host, bytes, e);
-	if (rc < 0)
-		return rc;
-	random_seed(&random, 1);
-	for (uint64_t i = 0; i < (uint64_t)m->rows * p->matrix.stride; i++) {
-		float x = (float)(2 * random_unit(&random) - 1);
-
-		if (is_bf16(m))
-			((uint16_t *)r->host)[i] = bf16_of_f32(x);
-		else
-			((float *)r->host)[i] = x;
-	}
-	cuda_copy_in(&r->queue, p->operand, r->host, bytes);
-	return 0;
+	return rc < 0 ? rc : cuda_noise(&r->queue, p->operand, bytes, is_bf16(m), e);
 }
 
 static int open_library(struct product *p, const struct measure *m, struct error *e)
 {
-	int rc = cuda_lt_open(&p->lt, &p->run->queue, m->rows, e);
+	int rc = cuda_lt_open(&p->lt, &p->run->queue, m->rows, m->rows, e);
 
 	return rc < 0 ? rc : cuda_lt_prepare(p->lt, &p->matrix, e);
 }
@@ -134,6 +117,7 @@ int cuda_measure_product(struct measure_run *r, struct measured *out, struct err
 		out->flop = 2.0 * m->rows * m->features * m->columns;
 		cuda_timer_sum_up(r->us, m->repeats, &out->median_us, &out->best_us);
 	}
+	/* What was queued before something failed uses all of it. */
 	(void)cuda_queue_wait(&r->queue);
 	cuda_lt_close(p.lt);
 	cuda_weights_close(p.weights);

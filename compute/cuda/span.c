@@ -218,7 +218,7 @@ static int load_positions(struct span *s, const struct model_config *c, struct e
 
 static int open_fast(struct span *s, struct error *e)
 {
-	int rc = cuda_lt_open(&s->queue.lt, &s->queue, s->rows_max, e);
+	int rc = cuda_lt_open(&s->queue.lt, &s->queue, CUDA_FAST_ROWS, s->rows_max, e);
 
 	for (uint32_t b = 0; b < s->info.end - s->info.first && rc == 0; b++)
 		rc = cuda_block_prepare(s->queue.lt, &s->blocks[b], e);

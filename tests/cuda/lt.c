@@ -14,10 +14,11 @@
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "tests/cuda/queue_call.h"
+#include "tests/cuda/setting.h"
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { ALIGNMENT = 16, ORDERS = 7, ALGORITHM = 0x5eed };
+enum { ALIGNMENT = 16, ORDERS = 7, ALGORITHM = 0x5eed, CANDIDATES = 3, NONE = 99, SLOW = 8 };
 
 struct product {
 	cublasOperation_t transpose_a, transpose_b;
@@ -35,6 +36,11 @@ struct preference { size_t workspace; };
 
 static struct product *product_of(cublasLtMatmulDesc_t d) { return (struct product *)d; }
 static struct layout *layout_of(cublasLtMatrixLayout_t l) { return (struct layout *)l; }
+
+EXPORT size_t cublasLtGetVersion(void)
+{
+	return setting("lt_version", 130100);
+}
 
 EXPORT cublasStatus_t cublasLtCreate(cublasLtHandle_t *out)
 {
@@ -179,10 +185,26 @@ EXPORT cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
 	*found = 0;
 	if (!fits(product_of(product), layout_of(a), layout_of(b), layout_of(d)) || wanted < 1)
 		return CUBLAS_STATUS_NOT_SUPPORTED;
-	memset(results, 0, sizeof(*results));
-	results[0].algo.data[0] = ALGORITHM;
-	results[0].workspaceSize = ((struct preference *)(void *)preference)->workspace / 2;
-	*found = 1;
+	for (int i = 0; i < wanted && i < (int)setting("lt_candidates", CANDIDATES); i++) {
+		memset(&results[i], 0, sizeof(*results));
+		results[i].algo.data[0] = ALGORITHM;
+		results[i].algo.data[1] = (uint64_t)i;
+		results[i].workspaceSize =
+			((struct preference *)(void *)preference)->workspace / 2;
+		*found = i + 1;
+	}
+	return CUBLAS_STATUS_SUCCESS;
+}
+
+EXPORT cublasStatus_t cublasLtMatmulAlgoCheck(
+	cublasLtHandle_t handle, cublasLtMatmulDesc_t product, cublasLtMatrixLayout_t a,
+	cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
+	const cublasLtMatmulAlgo_t *algorithm, cublasLtMatmulHeuristicResult_t *result)
+{
+	if (!fits(product_of(product), layout_of(a), layout_of(b), layout_of(d)) ||
+	    algorithm->data[0] != ALGORITHM || algorithm->data[1] >= CANDIDATES)
+		return CUBLAS_STATUS_INVALID_VALUE;
+	result->workspaceSize = 1;
 	return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -194,6 +216,7 @@ struct call {
 	const uint16_t *at, *bt;
 	const float *c;
 	float *out, alpha, beta;
+	uint64_t candidate;
 	uint8_t *workspace;
 	size_t workspace_bytes;
 };
@@ -211,7 +234,7 @@ static float dot(const struct call *f, uint64_t m, uint64_t n, uint64_t k_end)
 
 	while (1ull << bucket < f->d.columns)
 		bucket++;
-	start = k_end * (bucket % ORDERS) / ORDERS;
+	start = k_end * ((bucket + f->candidate) % ORDERS) / ORDERS;
 	for (uint64_t i = 0; i < k_end; i++) {
 		uint64_t k = (start + i) % k_end;
 		float a = f->product.transpose_a == CUBLAS_OP_T ? element(f->at, &f->a, k, m) :
@@ -222,10 +245,25 @@ static float dot(const struct call *f, uint64_t m, uint64_t n, uint64_t k_end)
 	return sum;
 }
 
+/* What a fast candidate need not do. */
+static void dawdle(const struct call *f)
+{
+	volatile float unwanted;
+
+	for (int i = 0; i < SLOW; i++)
+		for (uint64_t n = 0; n < f->d.columns; n++)
+			for (uint64_t m = 0; m < f->d.rows; m++)
+				unwanted = dot(f, m, n, f->b.rows);
+	(void)unwanted;
+}
+
 static void run(const void *args)
 {
 	const struct call *f = args;
+	uint64_t wrong = setting("lt_wrong", NONE);
 
+	if (setting("lt_fast", f->candidate) != f->candidate)
+		dawdle(f);
 	/* It may be written to, all of it. */
 	memset(f->workspace, 0x5a, f->workspace_bytes);
 	for (uint64_t n = 0; n < f->d.columns; n++)
@@ -233,6 +271,8 @@ static void run(const void *args)
 			uint64_t at = n * (uint64_t)f->d.stride + m;
 			float v = f->alpha * dot(f, m, n, f->b.rows);
 
+			if (f->candidate == wrong)
+				v *= 1.01f;
 			if (f->beta != 0)
 				v += f->beta * f->c[at];
 			if (f->product.epilogue == CUBLASLT_EPILOGUE_BIAS)
@@ -256,7 +296,8 @@ EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc
 {
 	struct call f = {
 		*product_of(product), *layout_of(al), *layout_of(bl), *layout_of(dl), a, b, c, d,
-		*(const float *)alpha, *(const float *)beta, workspace, workspace_bytes,
+		*(const float *)alpha, *(const float *)beta, algorithm->data[1],
+		workspace, workspace_bytes,
 	};
 
 	if (fault_here())

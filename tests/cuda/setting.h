@@ -1,6 +1,10 @@
 /* setting.h - what kind of host the stand-in plays, as PETALS_CUDA_STAND_IN="devices=2 memory=1000"
  * says.
  *
+ *   lt_version     of cuBLASLt                  130100
+ *   lt_candidates  it proposes                  3
+ *   lt_wrong       one that computes nonsense   none
+ *   lt_fast        one, the others being slow   none
  *   devices   GPUs there are                    1
  *   version   CUDA version of the driver        13000
  *   memory    bytes of each device              8 GiB

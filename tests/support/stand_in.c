@@ -22,6 +22,8 @@ bool stand_in_use(void)
 		*tests = '\0';
 	snprintf(path, sizeof(path), "%s/lib/petals-cuda.so", program);
 	setenv("PETALS_CUDA_MODULE", path, 1);
+	snprintf(path, sizeof(path), "%s/cache", program);
+	setenv("XDG_CACHE_HOME", path, 1);
 	if (gpu && strcmp(gpu, "1") == 0)
 		return true;
 	snprintf(path, sizeof(path), "%s/stand-in", program);

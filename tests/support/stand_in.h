@@ -11,7 +11,9 @@
 
 #include "dataplane/base/types.h"
 
-/* Sets the environment that driver.c and backend.c look at; true on a real GPU. */
+/* Sets the environment that driver.c, backend.c and tuning.c look at, whose file then is in the
+ * build folder; true on a real GPU.
+ */
 bool stand_in_use(void);
 
 #endif

@@ -1,12 +1,19 @@
-/* lt_test.c - the fast mode: products by cuBLASLt are right, and do give up the same bits. */
-#include "compute/cuda/lt.h"
+/* lt_test.c - the fast mode: products by cuBLASLt are right, and do give up the same bits;
+ * candidates race, liars are refused, and nothing is raced twice.
+ *
+ * Covers lt.c, lt_race.c, noise.c.
+ */
+#include "compute/cuda/lt_plan.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "dataplane/base/fault.h"
+#include "dataplane/base/file.h"
 #include "dataplane/base/memory.h"
 #include "tests/compute/cuda/gpu.h"
+#include "tests/support/folder.h"
 #include "tests/support/numbers.h"
 #include "tests/support/stand_in.h"
 #include "tests/test.h"
@@ -82,7 +89,7 @@ TEST(lt__agrees_with_f64)
 
 	random_seed(&r, test_seed());
 	gpu_open(&g);
-	CHECK_OK(cuda_lt_open(&g.queue.lt, &g.queue, ROWS_MAX, &e), &e);
+	CHECK_OK(cuda_lt_open(&g.queue.lt, &g.queue, CUDA_FAST_ROWS, ROWS_MAX, &e), &e);
 	for (int i = 0; i < 6; i++) {
 		uint32_t rows = numbers_between(&r, CUDA_FAST_ROWS, ROWS_MAX);
 		struct product p;
@@ -123,7 +130,7 @@ TEST(lt__gives_up_the_same_bits)
 	product_run(&g, &p, 64, false, some);
 	product_run(&g, &p, ROWS_MAX, false, more);
 	CHECK_BYTES(some, more, 64 * p.m.rows * sizeof(float));
-	CHECK_OK(cuda_lt_open(&g.queue.lt, &g.queue, ROWS_MAX, &e), &e);
+	CHECK_OK(cuda_lt_open(&g.queue.lt, &g.queue, CUDA_FAST_ROWS, ROWS_MAX, &e), &e);
 	CHECK_OK(cuda_lt_prepare(g.queue.lt, &p.m, &e), &e);
 	product_run(&g, &p, 64, false, some);
 	product_run(&g, &p, ROWS_MAX, false, more);
@@ -134,47 +141,188 @@ TEST(lt__gives_up_the_same_bits)
 	gpu_close(&g);
 }
 
+/* One plan for 64 rows under a setting of the stand-in; which candidate it runs, or -errno. */
+static int candidate_of(struct gpu *g, const struct product *p, const char *setting,
+			struct error *e)
+{
+	struct cuda_lt *lt;
+	int which;
+
+	setenv("PETALS_CUDA_STAND_IN", setting, 1);
+	CHECK_OK(cuda_lt_open(&lt, &g->queue, 64, 64, e), e);
+	which = cuda_lt_prepare(lt, &p->m, e);
+	if (which == 0) {
+		CHECK_EQ(lt->count, 1);
+		which = (int)lt->plans[0].algorithm.data[1];
+	}
+	cuda_lt_close(lt);
+	unsetenv("PETALS_CUDA_STAND_IN");
+	return which;
+}
+
+struct course {
+	struct gpu gpu;
+	struct product product;
+	char *folder, *path;
+	struct error e;
+};
+
+static void course_open(struct course *c)
+{
+	struct random r;
+
+	*c = (struct course){ .folder = test_folder_open() };
+	c->path = file_join(c->folder, "races");
+	random_seed(&r, test_seed());
+	gpu_open(&c->gpu);
+	product_open(&c->gpu, &r, &c->product, true);
+	c->gpu.device->tuning = mem_strdup(c->path);
+}
+
+static void course_close(struct course *c)
+{
+	product_close(&c->product);
+	gpu_close(&c->gpu);
+	mem_free(c->path);
+	test_folder_close(c->folder);
+}
+
+/* Goal: the fastest candidate wins, and another process knows it without asking again. */
+TEST(lt_race__is_run_once)
+{
+	struct course c;
+	char *text;
+
+	if (stand_in_use())
+		SKIP("candidates are the stand-in's");
+	course_open(&c);
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_fast=2", &c.e), 2);
+	text = test_folder_read(c.folder, "races");
+	CHECK(strstr(text, "cublasLt 130100, CUDA on a CPU, sm_90, driver 13000, bf16 x bf16 = "
+		     "f32, ") && strstr(text, " + bias, rows 64\t0000000000005eed "
+					      "0000000000000002 "));
+	mem_free(text);
+	/* Nothing is proposed, so that there is nothing to race. */
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_candidates=0", &c.e), 2);
+	/* Another library is another race. */
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_version=130200 lt_fast=1", &c.e), 1);
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_fast=0", &c.e), 2);
+	course_close(&c);
+}
+
+/* Goal: a candidate that computes something else does not win, though it is the fastest; when
+ * none is right, that is an error.
+ */
+TEST(lt_race__refuses_what_is_wrong)
+{
+	struct course c;
+
+	if (stand_in_use())
+		SKIP("candidates are the stand-in's");
+	course_open(&c);
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_candidates=1 lt_wrong=0", &c.e), -EIO);
+	CHECK(strstr(c.e.text, "none of cuBLASLt's 1 candidates for 64 rows"));
+	CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_candidates=2 lt_fast=1 lt_wrong=1", &c.e),
+		 0);
+	course_close(&c);
+}
+
+/* Goal: a table that says what the library does not know is raced anew. */
+TEST(lt_race__distrusts_the_table)
+{
+	static const char *const strange[] = { "nonsense", "5eed 1", "1 2 3 4 5 6 7 8 us 1",
+					       "5eed 63 0 0 0 0 0 0" };
+
+	if (stand_in_use())
+		SKIP("candidates are the stand-in's");
+	for (size_t i = 0; i < ARRAY_LENGTH(strange); i++) {
+		struct cuda_tuning *t;
+		struct course c;
+		char key[256], *text;
+
+		course_open(&c);
+		CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_fast=1", &c.e), 1);
+		text = test_folder_read(c.folder, "races");
+		snprintf(key, sizeof(key), "%s", strstr(text, "cublasLt"));
+		*strchr(key, '\t') = '\0';
+		mem_free(text);
+		CHECK_OK(cuda_tuning_open(&t, c.path, &c.e), &c.e);
+		CHECK_OK(cuda_tuning_add(t, key, strange[i], &c.e), &c.e);
+		cuda_tuning_close(t);
+		CHECK_EQ(candidate_of(&c.gpu, &c.product, "lt_fast=2", &c.e), 2);
+		course_close(&c);
+	}
+}
+
 #ifdef PETALS_FAULTS
-/* Goal: whichever call fails, opening and preparing give everything back; a product that
- * fails is told by the queue.
+/* Opens, races and closes on a queue of its own, as a span does. */
+static int open_and_race(struct course *c)
+{
+	struct cuda_lt *lt = NULL;
+	struct cuda_queue q;
+	int rc = cuda_queue_open(&q, c->gpu.device, &c->e);
+
+	if (rc == 0)
+		rc = cuda_lt_open(&lt, &q, 64, 64, &c->e);
+	if (rc == 0)
+		rc = cuda_lt_prepare(lt, &c->product.m, &c->e);
+	cuda_lt_close(lt);
+	cuda_queue_close(&q);
+	return rc;
+}
+
+/* Goal: whichever call fails, opening and racing give everything back.  Some failures are only
+ * told: a table that cannot be kept, memory that a race does not get.
  */
 TEST(lt__unwinds_every_failure)
 {
-	struct error e = { 0 };
-	struct random r;
-	struct product p;
-	struct gpu g;
+	struct course c;
 	uint64_t live;
+	int failed = 0;
 
-	random_seed(&r, test_seed());
-	gpu_open(&g);
-	product_open(&g, &r, &p, true);
+	if (stand_in_use())
+		SKIP("faults are the stand-in's");
+	course_open(&c);
+	setenv("PETALS_CUDA_STAND_IN", "lt_candidates=1", 1);
 	live = mem_live_blocks();
-	for (int nth = 1; nth < 200; nth++) {
-		struct cuda_lt *lt;
+	for (int nth = 1; nth < 2000; nth++) {
 		int rc;
 
+		unlink(c.path);
+		c.e = (struct error){ 0 };
 		fault_arm(nth);
-		rc = cuda_lt_open(&lt, &g.queue, ROWS_MAX, &e);
-		if (rc == 0)
-			rc = cuda_lt_prepare(lt, &p.m, &e);
-		cuda_lt_close(lt);
+		rc = open_and_race(&c);
 		CHECK_EQ(mem_live_blocks(), live);
 		if (!fault_fired()) {
 			CHECK_EQ(rc, 0);
 			break;
 		}
-		CHECK(rc < 0 && e.text[0]);
+		CHECK(rc == 0 || c.e.text[0]);
+		failed += rc < 0;
 	}
 	fault_disarm();
-	CHECK_OK(cuda_lt_open(&g.queue.lt, &g.queue, ROWS_MAX, &e), &e);
-	CHECK_OK(cuda_lt_prepare(g.queue.lt, &p.m, &e), &e);
+	unsetenv("PETALS_CUDA_STAND_IN");
+	CHECK(failed > 30);
+	course_close(&c);
+}
+
+/* Goal: a product that fails is told by the queue. */
+TEST(lt_linear__tells_a_failed_call)
+{
+	struct course c;
+	struct gpu *g;
+
+	if (stand_in_use())
+		SKIP("faults are the stand-in's");
+	course_open(&c);
+	g = &c.gpu;
+	CHECK_OK(cuda_lt_open(&g->queue.lt, &g->queue, 64, 64, &c.e), &c.e);
+	CHECK_OK(cuda_lt_prepare(g->queue.lt, &c.product.m, &c.e), &c.e);
 	fault_arm(1);
-	cuda_lt_linear(g.queue.lt, &p.m, p.m.w, 64, NULL, p.m.w);
+	cuda_lt_linear(g->queue.lt, &c.product.m, c.product.m.w, 64, NULL, c.product.m.w);
 	fault_disarm();
-	CHECK_EQ(cuda_queue_wait(&g.queue), -EIO);
-	cuda_lt_close(g.queue.lt);
-	product_close(&p);
-	gpu_close(&g);
+	CHECK_EQ(cuda_queue_wait(&g->queue), -EIO);
+	cuda_lt_close(g->queue.lt);
+	course_close(&c);
 }
 #endif

@@ -1,0 +1,38 @@
+/* noise.c - a little noise, copied over and over. */
+#include "compute/cuda/noise.h"
+
+#include "dataplane/base/random.h"
+
+enum { PART_BYTES = 2 << 20 };
+
+static void fill(void *host, uint64_t bytes, bool bf16)
+{
+	struct random r;
+
+	random_seed(&r, 1);
+	for (uint64_t i = 0; i < bytes / (bf16 ? 2 : 4); i++) {
+		float x = (float)(2 * random_unit(&r) - 1);
+
+		if (bf16)
+			((uint16_t *)host)[i] = bf16_of_f32(x);
+		else
+			((float *)host)[i] = x;
+	}
+}
+
+int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct error *e)
+{
+	uint64_t part = MIN(bytes, (uint64_t)PART_BYTES);
+	void *host;
+	int rc = cuda_host_alloc(q->device, &host, part, e);
+
+	if (rc < 0)
+		return rc;
+	fill(host, part, bf16);
+	for (uint64_t at = 0; at < bytes; at += part)
+		cuda_copy_in(q, (uint8_t *)to + at, host, MIN(part, bytes - at));
+	rc = cuda_queue_wait(q);
+	cuda_host_free(q->device, host);
+	return rc < 0 ? error_set(e, rc, "cuda:%u: random numbers could not be copied over",
+				  q->device->index) : 0;
+}
