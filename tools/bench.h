@@ -13,8 +13,9 @@
 #include "dataplane/base/error.h"
 #include "dataplane/base/options.h"
 
-extern const struct program bench_machine, bench_decode, bench_prefill, bench_block, bench_quality,
-	bench_serve, bench_swarm, bench_transport, bench_diary;
+extern const struct program bench_machine, bench_decode, bench_prefill, bench_block,
+	bench_product, bench_agree, bench_quality, bench_serve, bench_swarm, bench_transport,
+	bench_diary;
 
 /* What this machine can do now: read bandwidth of one and two threads, copying. */
 int bench_machine_measure(json_t **out, struct error *e);

@@ -22,7 +22,7 @@ struct block_flags {
 	int compute, weights, stored;
 	int64_t rows, context, blocks, steps, threads;
 	double read_gb, tflop;
-	bool prefill, fast, json;
+	bool prefill, streamed, fast, json;
 };
 
 struct block_run {
@@ -35,7 +35,8 @@ struct block_run {
 	uint8_t *arena;                 /* rows in, rows out; known to the device */
 	bool registered;
 	struct batch_entry *entries;
-	double us[STEPS_MAX];           /* sorted */
+	double us[STEPS_MAX];
+	double median_us, best_us;
 	struct bench_rates rates;       /* the better of before and after */
 };
 
@@ -110,8 +111,7 @@ static void block_close(struct block_run *r)
 
 /* ---- steps ---- */
 
-/* `rows` rows of each of the first `sequences`, from `position` on. */
-static int step(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t position)
+static void lay_entries(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t position)
 {
 	uint64_t bytes = rows * row_bytes(ROW_BF16, r->shape->hidden);
 
@@ -122,6 +122,12 @@ static int step(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t
 			.in = r->arena + i * bytes, .out = r->arena + r->half_bytes + i * bytes,
 			.in_encoding = ROW_BF16, .out_encoding = ROW_BF16,
 		};
+}
+
+/* `rows` rows of each of the first `sequences`, from `position` on. */
+static int step(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t position)
+{
+	lay_entries(r, sequences, rows, position);
 	return bench_model_step(&r->run, r->entries, sequences, sequences * rows);
 }
 
@@ -143,7 +149,7 @@ static int fill_context(struct block_run *r)
 static int time_steps(struct block_run *r)
 {
 	uint32_t each = r->rows / r->sequences;
-	int rc = fill_context(r);
+	int rc = 0;
 
 	for (int64_t i = -WARM_STEPS; i < r->flags->steps && rc == 0; i++) {
 		uint64_t start_ns = clock_ns(clock_real());
@@ -153,7 +159,44 @@ static int time_steps(struct block_run *r)
 			r->us[i] = (double)(clock_ns(clock_real()) - start_ns) / NS_PER_US;
 	}
 	stats_sort(r->us, (size_t)r->flags->steps);
+	r->median_us = stats_quantile(r->us, (size_t)r->flags->steps, 0.5);
+	r->best_us = r->us[0];
 	return rc;
+}
+
+/* Offloading: each step's weights come from host memory, the next ones while these are used. */
+static int time_streamed(struct block_run *r, struct error *e)
+{
+	const struct bench_model *b = &r->run;
+	struct batch batch = { r->entries, r->sequences, r->rows, b->info->first, b->info->end };
+	struct measure m = {
+		.kind = MEASURE_STREAMED, .bytes = b->info->step_bytes, .span = b->span,
+		.batch = &batch,
+		.repeats = (uint32_t)MIN(r->flags->steps, (int64_t)MEASURE_REPEATS_MAX),
+	};
+	struct measured got;
+	int rc;
+
+	if (!b->backend->measure)
+		return error_set(e, -ENOTSUP, "--streamed: the weights of device %s are in host "
+				 "memory as it is", r->flags->device);
+	lay_entries(r, r->sequences, r->rows / r->sequences, r->context);
+	rc = b->backend->measure(b->device, &m, &got, e);
+	r->median_us = got.median_us;
+	r->best_us = got.best_us;
+	return rc;
+}
+
+static int time_either(struct block_run *r, struct error *e)
+{
+	int rc = fill_context(r);
+
+	if (rc == 0 && r->flags->streamed)
+		return time_streamed(r, e);
+	if (rc == 0)
+		rc = time_steps(r);
+	return rc < 0 ? error_errno(e, rc, "a step of %u rows through %lld blocks of %s", r->rows,
+				    (long long)r->flags->blocks, r->shape->name) : 0;
 }
 
 /* ---- what it means ---- */
@@ -182,16 +225,16 @@ static double step_flop(const struct block_run *r)
 static json_t *describe(struct block_run *r)
 {
 	const struct block_flags *f = r->flags;
-	double us = stats_quantile(r->us, (size_t)f->steps, 0.5);
-	double bytes = step_bytes(r), flop = step_flop(r), floor_us;
+	double us = r->median_us, bytes = step_bytes(r), flop = step_flop(r), floor_us;
 	json_t *o = json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}",
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
 		"what", "block", "shape", r->shape->name, "device", f->device,
 		"compute", r->run.info->kind,
 		"weights", weight_format_name((enum weight_format)f->weights),
 		"stored", dtypes[stored_as(f)].name, "step", f->prefill ? "prefill" : "decode",
 		"blocks", (json_int_t)f->blocks, "rows", (json_int_t)r->rows,
-		"context", (json_int_t)r->context, "median_us", us, "best_us", r->us[0],
+		"context", (json_int_t)r->context, "streamed", f->streamed, "median_us", us,
+		"best_us", r->best_us,
 		"megabytes", bytes / 1e6, "gb_per_second", bytes / us / 1e3,
 		"tflop_per_second", flop / us / 1e6);
 
@@ -237,11 +280,8 @@ static int measure(struct block_run *r, const struct block_flags *f, struct erro
 		rc = measure_rates(r, e);
 	if (rc < 0)
 		return rc;
-	rc = time_steps(r);
-	if (rc < 0)
-		return error_errno(e, rc, "a step of %u rows through %lld blocks of %s", r->rows,
-				   (long long)f->blocks, r->shape->name);
-	return measure_rates(r, e);
+	rc = time_either(r, e);
+	return rc < 0 ? rc : measure_rates(r, e);
 }
 
 /* ---- the verb ---- */
@@ -270,6 +310,9 @@ static const struct option options[] = {
 	  .help = "timed steps; the median counts" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
 	  .help = "cpu: compute threads, 0: one per core" },
+	{ "streamed", OPTION_FLAG, AT(streamed), NULL,
+	  .help = "cuda: as many bytes as the weights have arrive from host memory in every step: "
+		  "offloading" },
 	{ "ceiling-read", OPTION_REAL, AT(read_gb), "0", 0, 1e6, .metavar = "GB/S",
 	  .help = "read bandwidth that is known, 0: measure before and after" },
 	{ "ceiling-product", OPTION_REAL, AT(tflop), "0", 0, 1e6, .metavar = "TFLOP/S",

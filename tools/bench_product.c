@@ -1,0 +1,142 @@
+/* bench_product.c - petals-bench product: rows times one matrix of random weights, on a device,
+ * by our kernels or by the vendor's library.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tools/bench.h"
+#include "tools/bench_device.h"
+#include "tools/bench_shape.h"
+
+enum { DIMENSION_MAX = 1 << 20 };
+enum matrix { MATRIX_Q, MATRIX_K, MATRIX_O, MATRIX_UP, MATRIX_DOWN };  /* as --matrix lists them */
+
+struct product_flags {
+	char *device, *shape;
+	int matrix, weights;
+	int64_t rows, features, columns, repeats;
+	double read_gb, tflop;
+	bool library, json;
+};
+
+/* A matrix of a model's block, when one is named. */
+static int find_matrix(const struct product_flags *f, struct measure *m, struct error *e)
+{
+	const struct fit_shape *s;
+	int rc;
+
+	m->features = (uint32_t)f->features;
+	m->columns = (uint32_t)f->columns;
+	if (!f->shape)
+		return 0;
+	rc = bench_shape_find(f->shape, &s, e);
+	if (rc < 0)
+		return rc;
+	m->features = m->columns = s->hidden;
+	if (f->matrix == MATRIX_Q)
+		m->features = s->heads * s->head_dim;
+	else if (f->matrix == MATRIX_K)
+		m->features = s->kv_heads * s->head_dim;
+	else if (f->matrix == MATRIX_O)
+		m->columns = s->heads * s->head_dim;
+	else if (f->matrix == MATRIX_UP)
+		m->features = s->intermediate;
+	else
+		m->columns = s->intermediate;
+	return 0;
+}
+
+static int measure(const struct product_flags *f, struct measure *m, struct measured *got,
+		   struct error *e)
+{
+	struct device_options o = { 0 };
+	const struct backend *b;
+	struct device *d;
+	int rc = find_matrix(f, m, e);
+
+	if (rc == 0)
+		rc = backend_find(f->device, &b, &o.index, e);
+	if (rc < 0)
+		return rc;
+	if (!b->measure)
+		return error_set(e, -ENOTSUP, "--device %s: single products are not measured "
+				 "there; petals-bench block measures blocks", f->device);
+	rc = b->device_open(&d, &o, e);
+	if (rc < 0)
+		return rc;
+	rc = b->measure(d, m, got, e);
+	b->device_close(d);
+	return rc;
+}
+
+static json_t *describe(const struct product_flags *f, const struct measure *m,
+			const struct measured *got)
+{
+	double floor_us = 0;
+	json_t *o = json_pack(
+		"{s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "what", "product",
+		"by", f->library ? "library" : "kernel",
+		"weights", weight_format_name(m->weights), "rows", (json_int_t)m->rows,
+		"features", (json_int_t)m->features, "columns", (json_int_t)m->columns,
+		"median_us", got->median_us, "best_us", got->best_us,
+		"megabytes", got->bytes / 1e6, "gb_per_second", got->bytes / got->median_us / 1e3,
+		"tflop_per_second", got->flop / got->median_us / 1e6);
+
+	if (f->read_gb > 0)
+		floor_us = got->bytes / f->read_gb / 1e3;
+	if (f->tflop > 0)
+		floor_us = MAX(floor_us, got->flop / f->tflop / 1e6);
+	if (floor_us > 0)
+		json_object_set_new(o, "share_of_ceiling", json_real(floor_us / got->median_us));
+	return o;
+}
+
+#define AT(field) offsetof(struct product_flags, field)
+
+static const struct option options[] = {
+	{ "device", OPTION_TEXT, AT(device), "cuda:0", .metavar = "DEVICE", .help = "cuda:N" },
+	{ "shape", OPTION_TEXT, AT(shape), NULL, .metavar = "NAME",
+	  .help = "a model's, as petals-bench block knows them; instead of --features, --columns" },
+	{ "matrix", OPTION_CHOICE, AT(matrix), "up", .choices = "q|k|o|up|down",
+	  .help = "with it: which matrix of a block" },
+	{ "features", OPTION_INTEGER, AT(features), "4096", 1, DIMENSION_MAX, .help = "outputs" },
+	{ "columns", OPTION_INTEGER, AT(columns), "4096", 1, DIMENSION_MAX, .help = "inputs" },
+	{ "rows", OPTION_INTEGER, AT(rows), "1", 1, 16384, .help = "rows of activations" },
+	{ "weights", OPTION_CHOICE, AT(weights), "bf16", .choices = "keep|bf16|int8|int4",
+	  .help = "what the matrix is kept as; keep: f32" },
+	{ "library", OPTION_FLAG, AT(library), NULL, .help = "cuBLASLt, its best candidate" },
+	{ "repeats", OPTION_INTEGER, AT(repeats), "20", 1, MEASURE_REPEATS_MAX,
+	  .help = "timed products, each with a cold cache; the median counts" },
+	{ "ceiling-read", OPTION_REAL, AT(read_gb), "0", 0, 1e6, .metavar = "GB/S",
+	  .help = "read bandwidth to compare with" },
+	{ "ceiling-product", OPTION_REAL, AT(tflop), "0", 0, 1e6, .metavar = "TFLOP/S",
+	  .help = "rate of bf16 products to compare with" },
+	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
+};
+
+static int run(void *target, int operand_count, char **operands)
+{
+	const struct product_flags *f = target;
+	struct measure m = {
+		.kind = f->library ? MEASURE_LIBRARY : MEASURE_PRODUCT, .rows = (uint32_t)f->rows,
+		.weights = (enum weight_format)f->weights, .repeats = (uint32_t)f->repeats,
+	};
+	struct measured got;
+	struct error e = { 0 };
+
+	if (measure(f, &m, &got, &e) < 0)
+		return bench_fail("product", &e);
+	return bench_print(describe(f, &m, &got), f->json);
+}
+
+static const char *const examples[] = {
+	"petals-bench product --shape bloom-176b --matrix down --weights int4",
+	"petals-bench product --shape llama-2-70b --rows 64 --library --json",
+	NULL,
+};
+
+const struct program bench_product = {
+	.name = "product", .summary = "rows times one matrix on a GPU, by kernel or by library",
+	.options = options, .option_count = ARRAY_LENGTH(options),
+	.target_bytes = sizeof(struct product_flags), .examples = examples, .run = run,
+};
