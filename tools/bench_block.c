@@ -15,12 +15,15 @@
 #include "tools/bench_shape.h"
 #include "tools/stats.h"
 
-enum { WARM_STEPS = 3, STEPS_MAX = 1000, FILL_ROWS = 256, ARENA_ALIGNMENT = 4096 };
+enum {
+	WARM_STEPS = 3, STEPS_MAX = 1000, ROWS_MAX = 8192,
+	FILL_ROWS = 256, ARENA_ALIGNMENT = 4096,
+};
 
 struct block_flags {
-	char *shape, *device;
+	char *shape, *device, *rows;
 	int compute, weights, stored;
-	int64_t rows, context, blocks, steps, threads;
+	int64_t context, blocks, steps, threads;
 	double read_gb, tflop;
 	bool prefill, streamed, fast, json;
 };
@@ -30,7 +33,9 @@ struct block_run {
 	const struct fit_shape *shape;
 	struct model *model;
 	struct bench_model run;
-	uint32_t context, rows, sequences;      /* rows of a step, of so many sequences */
+	uint32_t context;
+	uint32_t counts[BENCH_ROWS_MAX], count, rows_max;      /* --rows, and the most of them */
+	uint32_t rows, sequences;       /* of the step in hand, of so many sequences */
 	uint64_t half_bytes;
 	uint8_t *arena;                 /* rows in, rows out; known to the device */
 	bool registered;
@@ -52,14 +57,14 @@ static enum dtype stored_as(const struct block_flags *f)
 
 static int open_model(struct block_run *r, const struct block_flags *f, struct error *e)
 {
-	uint32_t each = f->prefill ? (uint32_t)f->rows : 1;
-	uint32_t positions = r->context + each;
+	uint32_t positions = r->context + (f->prefill ? r->rows_max : 1);
 	struct model_config config;
 	struct bench_model_options o = {
 		.device = f->device, .fast = f->fast, .compute = (enum compute_mode)f->compute,
 		.weights = (enum weight_format)f->weights, .threads = f->threads,
 		.blocks = { true, 0, (uint32_t)f->blocks }, .tokens = positions,
-		.sequences = r->sequences, .rows = MAX(r->rows, MIN(r->context, FILL_ROWS)),
+		.sequences = f->prefill ? 1 : r->rows_max,
+		.rows = MAX(r->rows_max, MIN(r->context, FILL_ROWS)),
 		.round = ROW_BF16,
 	};
 	int rc;
@@ -73,14 +78,14 @@ static int open_model(struct block_run *r, const struct block_flags *f, struct e
 /* Rows where servers have them: in memory that the device reads and writes in place. */
 static int open_rows(struct block_run *r, struct error *e)
 {
-	uint32_t rows = MAX(r->rows, MIN(r->context, FILL_ROWS)), hidden = r->shape->hidden;
+	uint32_t rows = MAX(r->rows_max, MIN(r->context, FILL_ROWS)), hidden = r->shape->hidden;
 	struct random random;
 	float *row;
 	int rc;
 
 	r->half_bytes = align_up(rows * row_bytes(ROW_BF16, hidden), ARENA_ALIGNMENT);
 	r->arena = mem_aligned(ARENA_ALIGNMENT, 2 * r->half_bytes);
-	r->entries = mem_calloc(r->sequences, sizeof(*r->entries));
+	r->entries = mem_calloc(r->rows_max, sizeof(*r->entries));
 	row = mem_alloc(hidden * sizeof(*row));
 	if (!r->arena || !r->entries || !row) {
 		mem_free(row);
@@ -135,13 +140,14 @@ static int step(struct block_run *r, uint32_t sequences, uint32_t rows, uint32_t
 static int fill_context(struct block_run *r)
 {
 	const struct bench_model *b = &r->run;
+	uint32_t sequences = r->flags->prefill ? 1 : r->rows_max;
 	int rc = 0;
 
 	for (uint32_t at = 0, rows; at < r->context && rc == 0; at += rows) {
 		rows = MIN(r->context - at, FILL_ROWS);
 		rc = step(r, 1, rows, at);
 	}
-	for (uint32_t i = b->pages_each; i < r->sequences * b->pages_each && rc == 0; i++)
+	for (uint32_t i = b->pages_each; i < sequences * b->pages_each && rc == 0; i++)
 		rc = b->backend->page_copy(b->span, b->pages[i], b->pages[i % b->pages_each]);
 	return rc;
 }
@@ -185,18 +191,6 @@ static int time_streamed(struct block_run *r, struct error *e)
 	r->median_us = got.median_us;
 	r->best_us = got.best_us;
 	return rc;
-}
-
-static int time_either(struct block_run *r, struct error *e)
-{
-	int rc = fill_context(r);
-
-	if (rc == 0 && r->flags->streamed)
-		return time_streamed(r, e);
-	if (rc == 0)
-		rc = time_steps(r);
-	return rc < 0 ? error_errno(e, rc, "a step of %u rows through %lld blocks of %s", r->rows,
-				    (long long)r->flags->blocks, r->shape->name) : 0;
 }
 
 /* ---- what it means ---- */
@@ -264,24 +258,51 @@ static int measure_rates(struct block_run *r, struct error *e)
 	return rc;
 }
 
-static int measure(struct block_run *r, const struct block_flags *f, struct error *e)
+static int measure_rows(struct block_run *r, uint32_t rows, struct error *e)
+{
+	int rc;
+
+	r->rows = rows;
+	r->sequences = r->flags->prefill ? 1 : rows;
+	if (r->flags->streamed)
+		return time_streamed(r, e);
+	rc = time_steps(r);
+	return rc < 0 ? error_errno(e, rc, "a step of %u rows through %lld blocks of %s", rows,
+				    (long long)r->flags->blocks, r->shape->name) : 0;
+}
+
+static int measure(struct block_run *r, struct error *e)
+{
+	int rc = fill_context(r);
+
+	if (rc < 0)
+		return error_errno(e, rc, "a context of %u tokens", r->context);
+	rc = measure_rates(r, e);
+	for (uint32_t i = 0; i < r->count && rc == 0; i++) {
+		rc = measure_rows(r, r->counts[i], e);
+		if (rc == 0)
+			rc = measure_rates(r, e);
+		if (rc == 0)
+			bench_print(describe(r), r->flags->json);
+	}
+	return rc;
+}
+
+static int block_open(struct block_run *r, const struct block_flags *f, struct error *e)
 {
 	int rc = bench_shape_find(f->shape, &r->shape, e);
 
 	r->flags = f;
 	r->context = (uint32_t)f->context;
-	r->rows = (uint32_t)f->rows;
-	r->sequences = f->prefill ? 1 : r->rows;
 	if (rc == 0)
-		rc = open_model(r, f, e);
-	if (rc == 0)
-		rc = open_rows(r, e);
-	if (rc == 0)
-		rc = measure_rates(r, e);
+		rc = bench_rows_parse(f->rows, ROWS_MAX, r->counts, e);
 	if (rc < 0)
 		return rc;
-	rc = time_either(r, e);
-	return rc < 0 ? rc : measure_rates(r, e);
+	r->count = (uint32_t)rc;
+	for (uint32_t i = 0; i < r->count; i++)
+		r->rows_max = MAX(r->rows_max, r->counts[i]);
+	rc = open_model(r, f, e);
+	return rc < 0 ? rc : open_rows(r, e);
 }
 
 /* ---- the verb ---- */
@@ -300,8 +321,9 @@ static const struct option options[] = {
 	  .help = "what the checkpoint would hold; auto: bf16, for int4 q4_0" },
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic" },
-	{ "rows", OPTION_INTEGER, AT(rows), "1", 1, 8192,
-	  .help = "rows of a step: of as many sequences, with --prefill of one" },
+	{ "rows", OPTION_TEXT, AT(rows), "1", .metavar = "ROWS",
+	  .help = "rows of a step: of as many sequences, with --prefill of one; several, as in "
+		  "1,8,64: one after another" },
 	{ "prefill", OPTION_FLAG, AT(prefill), NULL, .help = "a chunk of a prompt" },
 	{ "context", OPTION_INTEGER, AT(context), "0", 0, 1 << 20, .metavar = "TOKENS",
 	  .help = "tokens that each sequence has cached" },
@@ -325,17 +347,16 @@ static int run(void *target, int operand_count, char **operands)
 {
 	static struct block_run r;
 	struct error e = { 0 };
-	json_t *result = NULL;
-	int rc = measure(&r, target, &e);
+	int rc = block_open(&r, target, &e);
 
 	if (rc == 0)
-		result = describe(&r);
+		rc = measure(&r, &e);
 	block_close(&r);
-	return rc < 0 ? bench_fail("block", &e) : bench_print(result, r.flags->json);
+	return rc < 0 ? bench_fail("block", &e) : 0;
 }
 
 static const char *const examples[] = {
-	"petals-bench block --shape bloom-176b --device cuda:0 --weights int8 --rows 8",
+	"petals-bench block --shape bloom-176b --device cuda:0 --weights int8 --rows 1,8,32",
 	"petals-bench block --shape llama-2-70b --prefill --rows 2048 --device cuda:0 --json",
 	NULL,
 };

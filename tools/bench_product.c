@@ -8,13 +8,13 @@
 #include "tools/bench_device.h"
 #include "tools/bench_shape.h"
 
-enum { DIMENSION_MAX = 1 << 20 };
+enum { DIMENSION_MAX = 1 << 20, ROWS_MAX = 16384 };
 enum matrix { MATRIX_Q, MATRIX_K, MATRIX_O, MATRIX_UP, MATRIX_DOWN };  /* as --matrix lists them */
 
 struct product_flags {
-	char *device, *shape;
+	char *device, *shape, *rows;
 	int matrix, weights;
-	int64_t rows, features, columns, repeats;
+	int64_t features, columns, repeats;
 	double read_gb, tflop;
 	bool library, json;
 };
@@ -46,29 +46,6 @@ static int find_matrix(const struct product_flags *f, struct measure *m, struct 
 	return 0;
 }
 
-static int measure(const struct product_flags *f, struct measure *m, struct measured *got,
-		   struct error *e)
-{
-	struct device_options o = { 0 };
-	const struct backend *b;
-	struct device *d;
-	int rc = find_matrix(f, m, e);
-
-	if (rc == 0)
-		rc = backend_find(f->device, &b, &o.index, e);
-	if (rc < 0)
-		return rc;
-	if (!b->measure)
-		return error_set(e, -ENOTSUP, "--device %s: single products are not measured "
-				 "there; petals-bench block measures blocks", f->device);
-	rc = b->device_open(&d, &o, e);
-	if (rc < 0)
-		return rc;
-	rc = b->measure(d, m, got, e);
-	b->device_close(d);
-	return rc;
-}
-
 static json_t *describe(const struct product_flags *f, const struct measure *m,
 			const struct measured *got)
 {
@@ -91,6 +68,48 @@ static json_t *describe(const struct product_flags *f, const struct measure *m,
 	return o;
 }
 
+static int measure_all(const struct product_flags *f, const struct backend *b, struct device *d,
+		       struct error *e)
+{
+	struct measure m = {
+		.kind = f->library ? MEASURE_LIBRARY : MEASURE_PRODUCT,
+		.weights = (enum weight_format)f->weights, .repeats = (uint32_t)f->repeats,
+	};
+	uint32_t rows[BENCH_ROWS_MAX];
+	int count = bench_rows_parse(f->rows, ROWS_MAX, rows, e);
+	int rc = count < 0 ? count : find_matrix(f, &m, e);
+
+	for (int i = 0; i < count && rc == 0; i++) {
+		struct measured got;
+
+		m.rows = rows[i];
+		rc = b->measure(d, &m, &got, e);
+		if (rc == 0)
+			bench_print(describe(f, &m, &got), f->json);
+	}
+	return rc;
+}
+
+static int measure(const struct product_flags *f, struct error *e)
+{
+	struct device_options o = { 0 };
+	const struct backend *b;
+	struct device *d;
+	int rc = backend_find(f->device, &b, &o.index, e);
+
+	if (rc < 0)
+		return rc;
+	if (!b->measure)
+		return error_set(e, -ENOTSUP, "--device %s: single products are not measured "
+				 "there; petals-bench block measures blocks", f->device);
+	rc = b->device_open(&d, &o, e);
+	if (rc < 0)
+		return rc;
+	rc = measure_all(f, b, d, e);
+	b->device_close(d);
+	return rc;
+}
+
 #define AT(field) offsetof(struct product_flags, field)
 
 static const struct option options[] = {
@@ -101,7 +120,8 @@ static const struct option options[] = {
 	  .help = "with it: which matrix of a block" },
 	{ "features", OPTION_INTEGER, AT(features), "4096", 1, DIMENSION_MAX, .help = "outputs" },
 	{ "columns", OPTION_INTEGER, AT(columns), "4096", 1, DIMENSION_MAX, .help = "inputs" },
-	{ "rows", OPTION_INTEGER, AT(rows), "1", 1, 16384, .help = "rows of activations" },
+	{ "rows", OPTION_TEXT, AT(rows), "1", .metavar = "ROWS",
+	  .help = "rows of activations; several, as in 1,8,64: one after another" },
 	{ "weights", OPTION_CHOICE, AT(weights), "bf16", .choices = "keep|bf16|int8|int4",
 	  .help = "what the matrix is kept as; keep: f32" },
 	{ "library", OPTION_FLAG, AT(library), NULL, .help = "cuBLASLt, its best candidate" },
@@ -116,22 +136,14 @@ static const struct option options[] = {
 
 static int run(void *target, int operand_count, char **operands)
 {
-	const struct product_flags *f = target;
-	struct measure m = {
-		.kind = f->library ? MEASURE_LIBRARY : MEASURE_PRODUCT, .rows = (uint32_t)f->rows,
-		.weights = (enum weight_format)f->weights, .repeats = (uint32_t)f->repeats,
-	};
-	struct measured got;
 	struct error e = { 0 };
 
-	if (measure(f, &m, &got, &e) < 0)
-		return bench_fail("product", &e);
-	return bench_print(describe(f, &m, &got), f->json);
+	return measure(target, &e) < 0 ? bench_fail("product", &e) : 0;
 }
 
 static const char *const examples[] = {
 	"petals-bench product --shape bloom-176b --matrix down --weights int4",
-	"petals-bench product --shape llama-2-70b --rows 64 --library --json",
+	"petals-bench product --shape llama-2-70b --rows 1,8,64 --library --json",
 	NULL,
 };
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { VOCABULARY = 32 };               /* blocks alone are measured: no head */
@@ -35,6 +36,25 @@ int bench_shape_find(const char *name, const struct fit_shape **out, struct erro
 			       (*out)->name);
 	}
 	return error_set(e, -EINVAL, "--shape %s: one of %s", name, names);
+}
+
+int bench_rows_parse(const char *text, uint32_t most, uint32_t out[BENCH_ROWS_MAX],
+		     struct error *e)
+{
+	const char *at = text;
+	int count = 0;
+	char *end;
+
+	for (;; at = end + 1) {
+		unsigned long n = *at >= '0' && *at <= '9' ? strtoul(at, &end, 10) : 0;
+
+		if (n < 1 || n > most || (*end && *end != ',') || count == BENCH_ROWS_MAX)
+			return error_set(e, -EINVAL, "--rows %s: up to %d numbers from 1 to %u, "
+					 "as in 1,8,64", text, BENCH_ROWS_MAX, most);
+		out[count++] = (uint32_t)n;
+		if (!*end)
+			return count;
+	}
 }
 
 void bench_shape_config(const struct fit_shape *s, uint32_t blocks, uint32_t positions,

@@ -12,6 +12,10 @@
 
 /* By name: a published model of fit.h, or a small one. */
 int bench_shape_find(const char *name, const struct fit_shape **out, struct error *e);
+/* "1,8,64": at most BENCH_ROWS_MAX numbers from 1 to most; how many, or -errno. */
+enum { BENCH_ROWS_MAX = 16 };
+int bench_rows_parse(const char *text, uint32_t most, uint32_t out[BENCH_ROWS_MAX],
+		     struct error *e);
 /* A config of these dimensions with so many blocks, for `positions` tokens. */
 void bench_shape_config(const struct fit_shape *s, uint32_t blocks, uint32_t positions,
 			struct model_config *out);
