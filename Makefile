@@ -114,6 +114,18 @@ check: setup tidy ## tidy, every test under ASan+UBSan and TSan, scan-build
 	@tests/run.sh --variants "asan tsan"
 	@$(MAKE) --no-print-directory scan
 
+# The CUDA tests as released, for a GPU.
+.PHONY: gpu-tests gpu-check gpu-pack
+gpu-tests: $(if $(NVCC),$(CUDA_TESTS:tests/%.c=$(BUILD)/release/tests/%))
+
+gpu-check: all ## test and measure the CUDA backend on this host's GPU (OUT=FOLDER)
+	@$(MAKE) --no-print-directory gpu-tests
+	@tools/gpu-check.sh
+
+gpu-pack: all ## what gpu-check needs on a host without compilers: build/gpu-pack.tar.gz
+	@$(MAKE) --no-print-directory gpu-tests
+	@tools/gpu-check.sh --pack $(BUILD)/gpu-pack.tar.gz
+
 tidy: ## check layers, lengths, banned words and calls
 	@tools/tidy.sh
 
