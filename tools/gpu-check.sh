@@ -161,7 +161,7 @@ part_tests() {
 		name=${program##*/}
 		case " ${wanted_tests:-$name} " in *" $name "*) ;; *) continue ;; esac
 		start=$(date +%s)
-		if timeout -k 5 90 "$program" >"$OUT/test.$$" 2>&1; then
+		if timeout --foreground -k 5 90 "$program" >"$OUT/test.$$" 2>&1; then
 			verdict=passed
 		else
 			verdict="failed ($?)" failed=1
@@ -264,7 +264,7 @@ part_sanitizer() {
 	[ -n "$sanitizer" ] || skip "no compute-sanitizer on this host"
 	[ -n "$sanitized_tests" ] || skip "the stand-in has its own sanitizer: make cuda-check"
 	for name in $sanitized_tests; do
-		if timeout -k 5 60 "$sanitizer" --error-exitcode 9 "$tests/$name" \
+		if timeout --foreground -k 5 60 "$sanitizer" --error-exitcode 9 "$tests/$name" \
 			>"$OUT/test.$$" 2>&1; then
 			verdict=passed
 		else

@@ -19,8 +19,7 @@ enum {
 	CHECKED_ROWS = 16,              /* the first, and the last */
 	WORDS = 8,                      /* of a cublasLtMatmulAlgo_t */
 };
-#define FLUSH_BYTES (160ull << 20)      /* past an H200's 60 MB of cache */
-#define FLUSHED_LEAST (4ull << 20)      /* smaller matrices stay in any cache, as in a step */
+#define EVICTED_LEAST (4ull << 20)      /* smaller matrices stay in any cache, as in a step */
 #define ERROR_MOST 1e-3                 /* norm-relative; a sum rounded to bf16 has 4e-3 */
 
 static_assert(sizeof(cublasLtMatmulAlgo_t) == WORDS * sizeof(uint64_t), "kept as words");
@@ -38,8 +37,9 @@ struct race {
 	uint8_t *operand;               /* (rows, columns) bf16 */
 	float *out;                     /* (rows, features) */
 	float *expect;                  /* (2, CHECKED_ROWS, features): first and last rows */
-	void *flush;
-	uint64_t flush_bytes;
+	void *evict;
+	uint64_t evict_bytes;
+	uint32_t *sums;
 	float *host;                    /* pinned: expect, and the same of `out` */
 };
 
@@ -150,12 +150,13 @@ static int open_course(struct race *r, struct error *e)
 	void *host = NULL;
 	int rc;
 
-	if (cuda_matrix_bytes(r->matrix) >= FLUSHED_LEAST)
-		r->flush_bytes = FLUSH_BYTES;
+	if (cuda_matrix_bytes(r->matrix) >= EVICTED_LEAST)
+		r->evict_bytes = CUDA_EVICT_BYTES;
 	cuda_arena_want(&r->arena, &r->operand, operand_bytes);
 	cuda_arena_want(&r->arena, &r->out, (uint64_t)p->rows * p->features * sizeof(float));
 	cuda_arena_want(&r->arena, &r->expect, 2 * checked_bytes(r));
-	cuda_arena_want(&r->arena, &r->flush, r->flush_bytes);
+	cuda_arena_want(&r->arena, &r->evict, r->evict_bytes);
+	cuda_arena_want(&r->arena, &r->sums, CUDA_PASS_THREADS * sizeof(*r->sums));
 	rc = cuda_arena_open(&r->arena, q->device, "a race", e);
 	if (rc == 0)
 		rc = cuda_host_alloc(q->device, &host, 4 * checked_bytes(r), e);
@@ -226,7 +227,7 @@ static int run_candidate(struct race *r, int which, double *us)
 		return q->status;
 	}
 	for (int i = 0; i < LAPS && rc == 0; i++) {
-		cuda_fill_zero(q, r->flush, r->flush_bytes);
+		cuda_pass_over(q, r->evict, r->evict_bytes, r->sums);
 		cuda_timer_start(&r->timer);
 		if (cuda_lt_run(r->lt, p, r->matrix, r->operand, p->rows, NULL, r->out) !=
 		    CUBLAS_STATUS_SUCCESS)

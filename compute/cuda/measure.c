@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "compute/cuda/noise.h"
 #include "compute/cuda/span.h"
 #include "dataplane/base/clock.h"
 
 enum {
 	WARM = 3,
 	PIECE_BYTES = 16,
-	BLOCKS_MAX = 2048, THREADS = 256,       /* of measure_read and measure_write */
+	BLOCKS_MAX = 2048, THREADS = 256,       /* of measure_write */
 	POLLS = 20000,                  /* between two looks at whether the device still lives */
 };
 
@@ -19,13 +20,6 @@ static struct cuda_grid grid_of(uint64_t bytes)
 	uint64_t blocks = bytes / PIECE_BYTES / THREADS;
 
 	return (struct cuda_grid){ (uint32_t)MIN(MAX(blocks, 1), BLOCKS_MAX), 1, THREADS };
-}
-
-static void read_all(struct measure_run *r, const void *from)
-{
-	struct measure_read_args a = { from, r->sums, r->ask->bytes / PIECE_BYTES };
-
-	cuda_launch(&r->queue, CUDA_KERNEL_MEASURE_READ, grid_of(r->ask->bytes), &a);
 }
 
 static void write_all(struct measure_run *r, void *to, uint64_t bytes, uint32_t value)
@@ -44,7 +38,7 @@ static void copy(struct measure_run *r)
 
 static void read_device(struct measure_run *r)
 {
-	read_all(r, r->from);
+	cuda_pass_over(&r->queue, r->from, r->ask->bytes, r->sums);
 }
 
 static void copy_in(struct measure_run *r)
@@ -59,7 +53,7 @@ static void copy_out(struct measure_run *r)
 
 static void read_host(struct measure_run *r)
 {
-	read_all(r, r->host_address);
+	cuda_pass_over(&r->queue, r->host_address, r->ask->bytes, r->sums);
 }
 
 static void write_host(struct measure_run *r)
@@ -181,7 +175,7 @@ static int open_memory(struct measure_run *r, struct error *e)
 		cuda_arena_want(&r->arena, &r->from, bytes);
 	if (memory & DEVICE_TO)
 		cuda_arena_want(&r->arena, &r->to, bytes);
-	cuda_arena_want(&r->arena, &r->sums, BLOCKS_MAX * THREADS * sizeof(*r->sums));
+	cuda_arena_want(&r->arena, &r->sums, CUDA_PASS_THREADS * sizeof(*r->sums));
 	rc = cuda_arena_open(&r->arena, r->device, "memory to measure with", e);
 	if (rc == 0 && memory & HOST) {
 		rc = cuda_host_alloc(r->device, &r->host, bytes, e);

@@ -1,5 +1,5 @@
 /* measure_product.c - one matrix of random weights, and rows times it: by our kernels or by
- * cuBLASLt.  Before each product something larger than any cache is written.
+ * cuBLASLt.  Before each product something larger than any cache is read.
  */
 #include <errno.h>
 
@@ -8,8 +8,7 @@
 #include "compute/cuda/noise.h"
 
 enum { WARM = 3, ITEMS_MAX = 2 };
-#define FLUSH_BYTES (160ull << 20)      /* past an H200's 60 MB of L2 */
-#define FLUSHED_LEAST (4ull << 20)      /* smaller matrices are the tests' */
+#define EVICTED_LEAST (4ull << 20)      /* smaller matrices are the tests' */
 
 struct product {
 	struct measure_run *run;
@@ -18,9 +17,9 @@ struct product {
 	struct cuda_arena weight_arena;
 	struct cuda_matrix matrix;
 	struct cuda_lt *lt;
-	void *operand, *flush;
+	void *operand, *evict;
 	float *out;
-	uint64_t flush_bytes;
+	uint64_t evict_bytes;
 };
 
 /* Of its arithmetic. */
@@ -61,11 +60,12 @@ static int open_rows(struct product *p, const struct measure *m, struct error *e
 	uint64_t bytes = (uint64_t)m->rows * p->matrix.stride * (is_bf16(m) ? 2 : 4);
 	int rc;
 
-	if (cuda_matrix_bytes(&p->matrix) >= FLUSHED_LEAST)
-		p->flush_bytes = FLUSH_BYTES;
+	if (cuda_matrix_bytes(&p->matrix) >= EVICTED_LEAST)
+		p->evict_bytes = CUDA_EVICT_BYTES;
 	cuda_arena_want(&r->arena, &p->operand, bytes);
 	cuda_arena_want(&r->arena, &p->out, (uint64_t)m->rows * m->features * sizeof(float));
-	cuda_arena_want(&r->arena, &p->flush, p->flush_bytes);
+	cuda_arena_want(&r->arena, &p->evict, p->evict_bytes);
+	cuda_arena_want(&r->arena, &r->sums, CUDA_PASS_THREADS * sizeof(*r->sums));
 	rc = cuda_arena_open(&r->arena, r->device, "rows to measure with", e);
 	return rc < 0 ? rc : cuda_noise(&r->queue, p->operand, bytes, is_bf16(m), e);
 }
@@ -85,7 +85,7 @@ static int time_products(struct product *p, const struct measure *m, struct erro
 	for (int i = -WARM; i < (int)m->repeats && rc == 0; i++) {
 		double us;
 
-		cuda_fill_zero(&r->queue, p->flush, p->flush_bytes);
+		cuda_pass_over(&r->queue, p->evict, p->evict_bytes, r->sums);
 		cuda_timer_start(&r->timer);
 		if (p->lt)
 			cuda_lt_linear(p->lt, &p->matrix, p->operand, m->rows, NULL, p->out);

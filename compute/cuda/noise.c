@@ -1,9 +1,9 @@
-/* noise.c - a little noise, copied over and over. */
+/* noise.c - a little noise, copied over and over; and much memory, read once. */
 #include "compute/cuda/noise.h"
 
 #include "dataplane/base/random.h"
 
-enum { PART_BYTES = 2 << 20 };
+enum { PART_BYTES = 2 << 20, PIECE_BYTES = 16, THREADS = 256 };
 
 static void fill(void *host, uint64_t bytes, bool bf16)
 {
@@ -35,4 +35,14 @@ int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct
 	cuda_host_free(q->device, host);
 	return rc < 0 ? error_set(e, rc, "cuda:%u: random numbers could not be copied over",
 				  q->device->index) : 0;
+}
+
+void cuda_pass_over(struct cuda_queue *q, const void *memory, uint64_t bytes, uint32_t *sums)
+{
+	struct measure_read_args a = { memory, sums, bytes / PIECE_BYTES };
+	uint64_t blocks = MIN(MAX(a.count / THREADS, 1), CUDA_PASS_THREADS / THREADS);
+
+	if (bytes > 0)
+		cuda_launch(q, CUDA_KERNEL_MEASURE_READ,
+			    (struct cuda_grid){ (uint32_t)blocks, 1, THREADS }, &a);
 }

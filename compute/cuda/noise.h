@@ -1,4 +1,5 @@
-/* noise.h - device memory full of random numbers, for measurements: zeros multiply faster.
+/* noise.h - what measurements need around them: random numbers, since zeros multiply faster, and
+ * a cache that holds nothing of use.
  *
  * Threads    The queue's.
  * Ownership  Nothing is kept.
@@ -12,5 +13,12 @@
 
 /* Numbers even in (-1, 1), bf16 or f32; the same each time.  Waits. */
 int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct error *e);
+
+/* Queues a pass over device memory; sums is (CUDA_PASS_THREADS).  Of CUDA_EVICT_BYTES, it leaves
+ * nothing else in a cache, and nothing there that had to be written back.
+ */
+enum { CUDA_PASS_THREADS = 2048 * 256 };
+#define CUDA_EVICT_BYTES (160ull << 20) /* an H200 has 60 MB of it */
+void cuda_pass_over(struct cuda_queue *q, const void *memory, uint64_t bytes, uint32_t *sums);
 
 #endif
