@@ -103,6 +103,38 @@ set_environment() {
 
 # ---- parts ----
 
+# What the context of the last result added to the one before it.
+attention_between() {
+	tail -n 2 "$OUT/results.jsonl" | awk '
+		function number(key,    at) {
+			at = index($0, "\"" key "\":")
+			return at ? substr($0, at + length(key) + 3) + 0 : 0
+		}
+		function text(key) {
+			return substr($0, index($0, "\"" key "\":") + length(key) + 4)
+		}
+		/"what":"block"/ {
+			n++
+			us[n] = number("median_us")
+			mb[n] = number("megabytes")
+			flop[n] = number("tflop_per_second") * us[n]
+			context[n] = number("context")
+			shape = text("shape"); sub(/".*/, "", shape)
+			step = text("step"); sub(/".*/, "", step)
+			rows = number("rows")
+		}
+		END {
+			if (n != 2 || context[1] != 0 || context[2] == 0 || us[2] <= us[1])
+				exit
+			more = us[2] - us[1]
+			printf "{\"what\":\"attention\",\"shape\":\"%s\",", shape
+			printf "\"step\":\"%s\",\"rows\":%d,", step, rows
+			printf "\"context\":%d,\"us\":%.1f,", context[2], more
+			printf "\"gb_per_second\":%.3f,", (mb[2] - mb[1]) / more * 1e3
+			printf "\"tflop_per_second\":%.3f}\n", (flop[2] - flop[1]) / more
+		}'
+}
+
 # Runs a measurement; its JSON lines are results, what it says on the side is the log's.
 # A format or a library that is not there is no failure, but is told.
 measure() { # COMMAND...
@@ -245,6 +277,7 @@ part_attention() {
 			measure "$bench" block --device "$DEVICE" --shape "$shape" $step \
 				--rows "$rows" --context "$tokens" --steps 10 $(ceilings)
 		done
+		attention_between >>"$OUT/results.jsonl"
 	done
 }
 
@@ -316,6 +349,13 @@ pack() { # FILE: everything but the source tree
 tools/gpu-check.sh"
 }
 
+# Why something failed or was skipped, each reason once with the first that had it.
+reasons() { # LOG
+	[ ! -e "$1" ] || grep -E '^(FAIL|SKIP) ' "$1" |
+		awk '{ why = $0; sub(/^.*: petals-bench [a-z]*: /, "", why) } !seen[why]++' |
+		sed 's/^/     /' | head -n 8
+}
+
 run_part() { # PART: in a process of its own, so that it can be stopped
 	left=$((deadline - $(date +%s)))
 	limit=$(limit_of "$1")
@@ -336,7 +376,7 @@ run_part() { # PART: in a process of its own, so that it can be stopped
 	esac
 	took=$(($(date +%s) - start))
 	echo "$1: $verdict, $took s"
-	grep -E '^(FAIL|SKIP) ' "$OUT/part.$$" 2>/dev/null | sort -u
+	reasons "$OUT/part.$$"
 	{
 		echo "== $1: $verdict, $took s"
 		cat "$OUT/part.$$" 2>/dev/null

@@ -48,6 +48,8 @@ def every_part_does_its_work():
         blocks = {(r["step"], r["streamed"], r["context"] > 0) for r in by_kind["block"]}
         check({("decode", True, False), ("prefill", False, True)} <= blocks, f"{blocks}")
         check(any("-fast/" in r["compute"] for r in by_kind["block"]), "nothing was fast")
+        for r in by_kind.get("attention", []):
+            check(r["us"] > 0 and r["context"] == 48, f"{r}")
         report = text_of(out, "report.md")
         for title in ("Parts", "Ceilings", "Tests", "Tokens beside f32", "Products by our kernels",
                       "Products by cuBLASLt", "Blocks, decode", "Blocks, prefill", "Offloading"):
