@@ -27,6 +27,7 @@ enum measure_kind {
 	MEASURE_ROUND_TRIP,     /* one that writes to host memory, until the host reads it */
 	MEASURE_PRODUCT,        /* (rows, columns) x (features, columns), loaded as servers do */
 	MEASURE_LIBRARY,        /* the same in bf16 by the vendor's library */
+	MEASURE_FP8,            /* and in e4m3, a scale for each row and each feature */
 	MEASURE_STREAMED,       /* `batch` through `span` while `bytes` arrive from host memory */
 	MEASURE_KINDS
 };

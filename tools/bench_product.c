@@ -9,14 +9,16 @@
 #include "tools/bench_shape.h"
 
 enum { DIMENSION_MAX = 1 << 20, ROWS_MAX = 16384 };
-enum matrix { MATRIX_Q, MATRIX_K, MATRIX_O, MATRIX_UP, MATRIX_DOWN };  /* as --matrix lists them */
+/* As --matrix and --by list them. */
+enum matrix { MATRIX_Q, MATRIX_K, MATRIX_O, MATRIX_UP, MATRIX_DOWN };
+enum by { BY_KERNEL, BY_LIBRARY, BY_FP8 };
 
 struct product_flags {
 	char *device, *shape, *rows;
-	int matrix, weights;
+	int matrix, weights, by;
 	int64_t features, columns, repeats;
 	double read_gb, tflop;
-	bool library, json;
+	bool json;
 };
 
 /* A matrix of a model's block, when one is named. */
@@ -49,11 +51,13 @@ static int find_matrix(const struct product_flags *f, struct measure *m, struct 
 static json_t *describe(const struct product_flags *f, const struct measure *m,
 			const struct measured *got)
 {
+	static const char *const names[] = { "kernel", "library", "fp8" };
 	double floor_us = 0;
 	json_t *o = json_pack(
 		"{s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "what", "product",
-		"by", f->library ? "library" : "kernel",
-		"weights", weight_format_name(m->weights), "rows", (json_int_t)m->rows,
+		"by", names[f->by],
+		"weights", f->by == BY_FP8 ? "fp8" : weight_format_name(m->weights),
+		"rows", (json_int_t)m->rows,
 		"features", (json_int_t)m->features, "columns", (json_int_t)m->columns,
 		"median_us", got->median_us, "best_us", got->best_us,
 		"megabytes", got->bytes / 1e6, "gb_per_second", got->bytes / got->median_us / 1e3,
@@ -71,8 +75,9 @@ static json_t *describe(const struct product_flags *f, const struct measure *m,
 static int measure_all(const struct product_flags *f, const struct backend *b, struct device *d,
 		       struct error *e)
 {
+	static const enum measure_kind kinds[] = { MEASURE_PRODUCT, MEASURE_LIBRARY, MEASURE_FP8 };
 	struct measure m = {
-		.kind = f->library ? MEASURE_LIBRARY : MEASURE_PRODUCT,
+		.kind = kinds[f->by],
 		.weights = (enum weight_format)f->weights, .repeats = (uint32_t)f->repeats,
 	};
 	uint32_t rows[BENCH_ROWS_MAX];
@@ -124,7 +129,8 @@ static const struct option options[] = {
 	  .help = "rows of activations; several, as in 1,8,64: one after another" },
 	{ "weights", OPTION_CHOICE, AT(weights), "bf16", .choices = "keep|bf16|int8|int4",
 	  .help = "what the matrix is kept as; keep: f32" },
-	{ "library", OPTION_FLAG, AT(library), NULL, .help = "cuBLASLt, its best candidate" },
+	{ "by", OPTION_CHOICE, AT(by), "kernel", .choices = "kernel|library|fp8",
+	  .help = "our kernel; cuBLASLt's best candidate in bf16, or in e4m3 with scales by row" },
 	{ "repeats", OPTION_INTEGER, AT(repeats), "20", 1, MEASURE_REPEATS_MAX,
 	  .help = "timed products, each with a cold cache; the median counts" },
 	{ "ceiling-read", OPTION_REAL, AT(read_gb), "0", 0, 1e6, .metavar = "GB/S",
@@ -143,7 +149,7 @@ static int run(void *target, int operand_count, char **operands)
 
 static const char *const examples[] = {
 	"petals-bench product --shape bloom-176b --matrix down --weights int4",
-	"petals-bench product --shape llama-2-70b --rows 1,8,64 --library --json",
+	"petals-bench product --shape llama-2-70b --rows 1,8,64 --by library --json",
 	NULL,
 };
 

@@ -44,7 +44,7 @@ if [ -n "${STAND_IN:-}" ]; then
 	machine_sizes="--bytes 64k --product 32"
 	decode_shapes="tiny-llama tiny-bloom"
 	product_shapes="tiny-llama:up,down"
-	product_rows=1,3 library_rows=1,64
+	product_rows=1,3 library_rows=1,64 fp8_rows=16
 	decode_rows=1,3 prefill_rows=40 decode_context=20 steps=2
 	attention="tiny-bloom:decode:3:48 tiny-llama:decode:3:48 tiny-llama:prefill:40:48"
 	offload_shapes=tiny-llama
@@ -56,7 +56,7 @@ else
 	machine_sizes=
 	decode_shapes="bloom-176b llama-2-70b llama-3.1-405b opt-175b"
 	product_shapes="llama-2-70b:up,down,q,k bloom-176b:up,down llama-3.1-405b:up"
-	product_rows=1,4,16,64 library_rows=1,4,16,64,256,2048
+	product_rows=1,4,16,64 library_rows=1,4,16,64,256,2048 fp8_rows=16,64,256,2048
 	decode_rows=1,8,32 prefill_rows=512,2048 decode_context=128 steps=20
 	attention="bloom-176b:decode:16:4096 llama-2-70b:decode:64:4096
 llama-2-70b:prefill:2048:14336"
@@ -219,9 +219,12 @@ part_tune() {
 		for matrix in $(echo "${shape#*:}" | tr , ' '); do
 			# shellcheck disable=SC2046
 			measure "$bench" product --device "$DEVICE" --shape "${shape%%:*}" \
-				--library --matrix "$matrix" --rows $library_rows $(ceilings)
+				--by library --matrix "$matrix" --rows $library_rows $(ceilings)
 		done
 	done
+	# shellcheck disable=SC2046
+	measure "$bench" product --device "$DEVICE" --shape "${product_shapes%%:*}" --by fp8 \
+		--rows $fp8_rows $(ceilings)
 }
 
 part_agree() {

@@ -77,6 +77,9 @@ write_report() {
 			share_of_ceiling
 		section "Products by cuBLASLt" product '"by":"library"' features columns rows \
 			median_us best_us gb_per_second tflop_per_second share_of_ceiling
+		section "Products by cuBLASLt, e4m3 with scales by row and feature" product \
+			'"by":"fp8"' features columns rows median_us best_us gb_per_second \
+			tflop_per_second
 		section "Blocks, decode" block '"step":"decode".*"streamed":false' shape compute \
 			stored rows context median_us best_us megabytes gb_per_second \
 			share_of_ceiling

@@ -164,7 +164,7 @@ static int open_course(struct race *r, struct error *e)
 	if (rc == 0)
 		rc = cuda_timer_open(&r->timer, q, e);
 	if (rc == 0)
-		rc = cuda_noise(q, r->operand, operand_bytes, true, e);
+		rc = cuda_noise(q, r->operand, operand_bytes, NOISE_BF16, e);
 	if (rc < 0)
 		return rc;
 	expect(r);

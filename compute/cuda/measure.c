@@ -162,6 +162,7 @@ static const struct {
 	[MEASURE_ROUND_TRIP] = { "a round trip", HOST, 0, NULL, launch_and_poll },
 	[MEASURE_PRODUCT] = { "a product", 0, 0, NULL, NULL },
 	[MEASURE_LIBRARY] = { "a product", 0, 0, NULL, NULL },
+	[MEASURE_FP8] = { "a product", 0, 0, NULL, NULL },
 	[MEASURE_STREAMED] = { "blocks that arrive", DEVICE_FROM | HOST, 1, NULL, stream_and_run },
 };
 
@@ -197,6 +198,8 @@ static int run_kind(struct measure_run *r, struct measured *out, struct error *e
 
 	if (k == MEASURE_PRODUCT || k == MEASURE_LIBRARY)
 		return cuda_measure_product(r, out, e);
+	if (k == MEASURE_FP8)
+		return cuda_measure_fp8(r, out, e);
 	rc = open_memory(r, e);
 	if (rc < 0)
 		return rc;

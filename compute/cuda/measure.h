@@ -26,5 +26,7 @@ struct measure_run {
 
 /* measure_product.c */
 int cuda_measure_product(struct measure_run *r, struct measured *out, struct error *e);
+/* measure_fp8.c */
+int cuda_measure_fp8(struct measure_run *r, struct measured *out, struct error *e);
 
 #endif

@@ -67,7 +67,8 @@ static int open_rows(struct product *p, const struct measure *m, struct error *e
 	cuda_arena_want(&r->arena, &p->evict, p->evict_bytes);
 	cuda_arena_want(&r->arena, &r->sums, CUDA_PASS_THREADS * sizeof(*r->sums));
 	rc = cuda_arena_open(&r->arena, r->device, "rows to measure with", e);
-	return rc < 0 ? rc : cuda_noise(&r->queue, p->operand, bytes, is_bf16(m), e);
+	return rc < 0 ? rc : cuda_noise(&r->queue, p->operand, bytes,
+				      is_bf16(m) ? NOISE_BF16 : NOISE_F32, e);
 }
 
 static int open_library(struct product *p, const struct measure *m, struct error *e)

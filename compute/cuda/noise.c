@@ -5,22 +5,21 @@
 
 enum { PART_BYTES = 2 << 20, PIECE_BYTES = 16, THREADS = 256 };
 
-static void fill(void *host, uint64_t bytes, bool bf16)
+static void fill(void *host, uint64_t bytes, enum noise kind)
 {
 	struct random r;
 
 	random_seed(&r, 1);
-	for (uint64_t i = 0; i < bytes / (bf16 ? 2 : 4); i++) {
-		float x = (float)(2 * random_unit(&r) - 1);
-
-		if (bf16)
-			((uint16_t *)host)[i] = bf16_of_f32(x);
-		else
-			((float *)host)[i] = x;
-	}
+	for (uint64_t i = 0; kind == NOISE_F32 && i < bytes / 4; i++)
+		((float *)host)[i] = (float)(2 * random_unit(&r) - 1);
+	for (uint64_t i = 0; kind == NOISE_BF16 && i < bytes / 2; i++)
+		((uint16_t *)host)[i] = bf16_of_f32((float)(2 * random_unit(&r) - 1));
+	/* Any sign and mantissa, exponents below 2. */
+	for (uint64_t i = 0; kind == NOISE_FP8 && i < bytes; i++)
+		((uint8_t *)host)[i] = (uint8_t)random_u64(&r) & 0xbf;
 }
 
-int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct error *e)
+int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, enum noise kind, struct error *e)
 {
 	uint64_t part = MIN(bytes, (uint64_t)PART_BYTES);
 	void *host;
@@ -28,7 +27,7 @@ int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct
 
 	if (rc < 0)
 		return rc;
-	fill(host, part, bf16);
+	fill(host, part, kind);
 	for (uint64_t at = 0; at < bytes; at += part)
 		cuda_copy_in(q, (uint8_t *)to + at, host, MIN(part, bytes - at));
 	rc = cuda_queue_wait(q);

@@ -11,8 +11,9 @@
 
 #include "compute/cuda/queue.h"
 
-/* Numbers even in (-1, 1), bf16 or f32; the same each time.  Waits. */
-int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, bool bf16, struct error *e);
+/* Numbers even in (-1, 1), of e4m3 finite bits; the same each time.  Waits. */
+enum noise { NOISE_F32, NOISE_BF16, NOISE_FP8 };
+int cuda_noise(struct cuda_queue *q, void *to, uint64_t bytes, enum noise kind, struct error *e);
 
 /* Queues a pass over device memory; sums is (CUDA_PASS_THREADS).  Of CUDA_EVICT_BYTES, it leaves
  * nothing else in a cache, and nothing there that had to be written back.

@@ -1,11 +1,12 @@
 /* lt.c - cuBLASLt's calls that the backend makes: becomes libcublasLt.so.13 of the tests.
  *
- * A plain matmul that honours layouts, transposition, leading dimensions, alpha, beta and
- * the bias epilogue, and checks what the real one demands.  It sums in another order for
+ * A plain matmul that honours layouts, transposition, leading dimensions, alpha, beta, scales
+ * and the bias epilogue, and checks what the real one demands.  It sums in another order for
  * every bucket of rows, as the real one may: whoever promises the same bits for any number
  * of rows and comes here is found out.
  */
 #include <cublasLt.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,8 @@ struct product {
 	cublasOperation_t transpose_a, transpose_b;
 	cublasLtEpilogue_t epilogue;
 	const float *bias;
+	int32_t scale_mode_a, scale_mode_b;
+	const float *scales_a, *scales_b;
 };
 
 struct layout {
@@ -102,6 +105,20 @@ EXPORT cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t d,
 		to = &p->bias;
 		expected = sizeof(p->bias);
 		break;
+	case CUBLASLT_MATMUL_DESC_A_SCALE_MODE:
+		to = &p->scale_mode_a;
+		break;
+	case CUBLASLT_MATMUL_DESC_B_SCALE_MODE:
+		to = &p->scale_mode_b;
+		break;
+	case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+		to = &p->scales_a;
+		expected = sizeof(p->scales_a);
+		break;
+	case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+		to = &p->scales_b;
+		expected = sizeof(p->scales_b);
+		break;
 	default:
 		return CUBLAS_STATUS_NOT_SUPPORTED;
 	}
@@ -162,6 +179,22 @@ cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p,
 	return CUBLAS_STATUS_SUCCESS;
 }
 
+/* bf16 to f32; or, transposed alone, e4m3 with scales by row and column to bf16, since Ada. */
+static int types_fit(const struct product *p, const struct layout *a, const struct layout *b,
+		     const struct layout *d)
+{
+	const int32_t outer = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+
+	if (a->type != b->type)
+		return 0;
+	if (a->type == CUDA_R_16BF)
+		return d->type == CUDA_R_32F && !p->scale_mode_a && !p->scale_mode_b;
+	return a->type == CUDA_R_8F_E4M3 && d->type == CUDA_R_16BF &&
+	       p->transpose_a == CUBLAS_OP_T && p->scale_mode_a == outer &&
+	       p->scale_mode_b == outer && a->rows % 16 == 0 && a->columns % 16 == 0 &&
+	       b->columns % 16 == 0 && setting("major", 9) >= 9;
+}
+
 /* Shapes that fit together, strides that cover them. */
 static int fits(const struct product *p, const struct layout *a, const struct layout *b,
 		const struct layout *d)
@@ -170,8 +203,8 @@ static int fits(const struct product *p, const struct layout *a, const struct la
 	uint64_t m = p->transpose_a == CUBLAS_OP_T ? a->columns : a->rows;
 
 	return p->transpose_b == CUBLAS_OP_N && b->rows == k && d->rows == m &&
-	       d->columns == b->columns && a->type == CUDA_R_16BF && b->type == CUDA_R_16BF &&
-	       d->type == CUDA_R_32F && a->stride >= (int64_t)a->rows &&
+	       d->columns == b->columns && types_fit(p, a, b, d) &&
+	       a->stride >= (int64_t)a->rows &&
 	       b->stride >= (int64_t)b->rows && d->stride >= (int64_t)d->rows &&
 	       a->stride % 8 == 0 && b->stride % 8 == 0 && d->columns > 0;
 }
@@ -213,17 +246,30 @@ EXPORT cublasStatus_t cublasLtMatmulAlgoCheck(
 struct call {
 	struct product product;
 	struct layout a, b, d;
-	const uint16_t *at, *bt;
+	const void *at, *bt;
 	const float *c;
-	float *out, alpha, beta;
+	void *out;
+	float alpha, beta;
 	uint64_t candidate;
 	uint8_t *workspace;
 	size_t workspace_bytes;
 };
 
-static float element(const uint16_t *m, const struct layout *l, uint64_t row, uint64_t column)
+static float e4m3(uint8_t bits)
 {
-	return f32_of_bf16(m[column * (uint64_t)l->stride + row]);
+	int exponent = bits >> 3 & 15;
+	float v = exponent ? ldexpf(1 + (float)(bits & 7) / 8, exponent - 7) :
+			     ldexpf((float)(bits & 7) / 8, -6);
+
+	return bits & 0x80 ? -v : v;
+}
+
+static float element(const void *m, const struct layout *l, uint64_t row, uint64_t column)
+{
+	uint64_t at = column * (uint64_t)l->stride + row;
+
+	return l->type == CUDA_R_8F_E4M3 ? e4m3(((const uint8_t *)m)[at]) :
+					   f32_of_bf16(((const uint16_t *)m)[at]);
 }
 
 /* k from a place of the bucket's own on, round to where it began. */
@@ -272,12 +318,16 @@ static void run(const void *args)
 			float v = f->alpha * dot(f, m, n, f->b.rows);
 
 			if (f->candidate == wrong)
-				v *= 1.01f;
+				v *= 1.5f;
 			if (f->beta != 0)
 				v += f->beta * f->c[at];
 			if (f->product.epilogue == CUBLASLT_EPILOGUE_BIAS)
 				v += f->product.bias[m];
-			f->out[at] = v;
+			if (f->d.type == CUDA_R_16BF)
+				((uint16_t *)f->out)[at] = bf16_of_f32(
+					v * f->product.scales_a[m] * f->product.scales_b[n]);
+			else
+				((float *)f->out)[at] = v;
 		}
 }
 
@@ -305,7 +355,8 @@ EXPORT cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc
 	if (!fits(&f.product, &f.a, &f.b, &f.d) || algorithm->data[0] != ALGORITHM ||
 	    memcmp(layout_of(cl), &f.d, sizeof(f.d)) != 0 || !aligned(a) || !aligned(b) ||
 	    !aligned(c) || !aligned(d) || !aligned(workspace) || !workspace ||
-	    (f.product.epilogue == CUBLASLT_EPILOGUE_BIAS && !f.product.bias))
+	    (f.product.epilogue == CUBLASLT_EPILOGUE_BIAS && !f.product.bias) ||
+	    (f.product.scale_mode_a && (!f.product.scales_a || !f.product.scales_b)))
 		return CUBLAS_STATUS_INVALID_VALUE;
 	queue_call((CUstream)(void *)stream, run, &f, sizeof(f));
 	return CUBLAS_STATUS_SUCCESS;

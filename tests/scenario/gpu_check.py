@@ -40,7 +40,7 @@ def every_part_does_its_work():
         check_equal({r["verdict"] for r in by_kind["test"]}, {"passed"}, "tests")
         check(by_kind["machine"][0]["read_gb_per_second"] > 0, f"{by_kind['machine']}")
         check(by_kind["machine"][0]["round_trip_us"] > 0, f"{by_kind['machine']}")
-        check_equal({r["by"] for r in by_kind["product"]}, {"kernel", "library"}, "products")
+        check_equal({r["by"] for r in by_kind["product"]}, {"kernel", "library", "fp8"}, "products")
         for r in by_kind["product"] + by_kind["block"]:
             check(0 < r["best_us"] <= r["median_us"] and r["share_of_ceiling"] > 0, f"{r}")
         check_equal({r["first_difference"] for r in by_kind["agree"] if "/f32/" in r["compute"]},

@@ -1,15 +1,17 @@
 /* measure_test.c - every kind of measurement does what it says and gives everything back.
  *
- * Covers measure.c, measure.cu, measure_product.c, timer.c.
+ * Covers measure.c, measure.cu, measure_product.c, measure_fp8.c, timer.c.
  */
 #include "compute/cuda/measure.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "tests/compute/cuda/gpu.h"
 #include "tests/support/numbers.h"
+#include "tests/support/stand_in.h"
 #include "tests/test.h"
 
 /* Goal: every word is read exactly once, whatever the grid. */
@@ -76,6 +78,7 @@ TEST(measure__every_kind)
 		[MEASURE_COPY_OUT] = 4096, [MEASURE_MAPPED_READ] = 4096,
 		[MEASURE_MAPPED_WRITE] = 4096,
 		[MEASURE_PRODUCT] = 64 * 96 * 2, [MEASURE_LIBRARY] = 64 * 96 * 2,
+		[MEASURE_FP8] = 48 * 96,
 	};
 	struct gpu g;
 
@@ -85,10 +88,16 @@ TEST(measure__every_kind)
 		struct measured got;
 		struct error e = { 0 };
 
+		if (k == MEASURE_FP8) {
+			m.rows = 32;
+			m.features = 48;
+			m.columns = 96;
+		}
 		CHECK_OK(cuda_measure(g.device, &m, &got, &e), &e);
 		CHECK(0 < got.best_us && got.best_us <= got.median_us);
 		CHECK(got.bytes == moved[k]);
-		CHECK((got.flop == 2.0 * 3 * 40 * 72) == (k >= MEASURE_PRODUCT));
+		CHECK(got.flop == (k < MEASURE_PRODUCT ? 0 : 2.0 * m.rows * m.features *
+							     m.columns));
 	}
 	gpu_close(&g);
 }
@@ -141,6 +150,32 @@ TEST(measure__refuses)
 	m.weights = WEIGHTS_INT4;
 	CHECK_EQ(cuda_measure(g.device, &m, &got, &e), -ENOTSUP);
 	CHECK(strstr(e.text, "bf16 weights, not q4_0"));
+	m = ask(MEASURE_FP8);
+	CHECK_EQ(cuda_measure(g.device, &m, &got, &e), -EINVAL);
+	CHECK(strstr(e.text, "3 x 40 x 72"));
+	gpu_close(&g);
+}
+
+/* Goal: an fp8 product that comes out wrong counts for nothing, and a device without them says
+ * so.
+ */
+TEST(measure_fp8__is_checked)
+{
+	struct measure m = ask(MEASURE_FP8);
+	struct measured got;
+	struct error e = { 0 };
+	struct gpu g;
+
+	if (stand_in_use())
+		SKIP("candidates are the stand-in's");
+	gpu_open(&g);
+	m.rows = m.features = m.columns = 64;
+	setenv("PETALS_CUDA_STAND_IN", "lt_candidates=1 lt_wrong=0", 1);
+	CHECK_EQ(cuda_measure(g.device, &m, &got, &e), -EIO);
+	CHECK(strstr(e.text, "came out right"));
+	setenv("PETALS_CUDA_STAND_IN", "major=8", 1);
+	CHECK_EQ(cuda_measure(g.device, &m, &got, &e), -ENOTSUP);
+	unsetenv("PETALS_CUDA_STAND_IN");
 	gpu_close(&g);
 }
 
@@ -149,7 +184,7 @@ TEST(measure__refuses)
 TEST(measure__unwinds_every_failure)
 {
 	static const enum measure_kind some[] = { MEASURE_COPY, MEASURE_ROUND_TRIP,
-						  MEASURE_LIBRARY };
+						  MEASURE_LIBRARY, MEASURE_FP8 };
 	int failed = 0;
 	struct gpu g;
 	uint64_t live;
@@ -163,6 +198,7 @@ TEST(measure__unwinds_every_failure)
 			struct error e = { 0 };
 			int rc;
 
+			m.rows = m.features = m.columns = 32;
 			fault_arm(nth);
 			rc = cuda_measure(g.device, &m, &got, &e);
 			CHECK_EQ(mem_live_blocks(), live);
