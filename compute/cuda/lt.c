@@ -131,7 +131,8 @@ static struct cuda_lt_plan *find(struct cuda_lt *lt, const struct cuda_matrix *m
 	return best;
 }
 
-static cublasStatus_t describe(struct cuda_lt *lt, struct cuda_lt_plan *p)
+/* The bias of any matrix of the shape: heuristics may want to see one. */
+static cublasStatus_t describe(struct cuda_lt *lt, struct cuda_lt_plan *p, const float *bias)
 {
 	cublasOperation_t transposed = CUBLAS_OP_T;
 	cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
@@ -145,6 +146,10 @@ static cublasStatus_t describe(struct cuda_lt *lt, struct cuda_lt_plan *p)
 		status = lt->cublasLtMatmulDescSetAttribute(p->product,
 							    CUBLASLT_MATMUL_DESC_EPILOGUE,
 							    &epilogue, sizeof(epilogue));
+	if (status == CUBLAS_STATUS_SUCCESS && p->bias)
+		status = lt->cublasLtMatmulDescSetAttribute(p->product,
+							    CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+							    &bias, sizeof(bias));
 	if (status == CUBLAS_STATUS_SUCCESS)
 		status = lt->cublasLtMatrixLayoutCreate(&p->matrix, CUDA_R_16BF, p->columns,
 							p->features, p->columns);
@@ -167,7 +172,7 @@ static int add_plan(struct cuda_lt *lt, const struct cuda_matrix *m, uint32_t ro
 	*p = (struct cuda_lt_plan){ .features = m->rows, .columns = m->stride, .rows = rows,
 				    .bias = m->bias != NULL };
 	lt->count++;
-	status = describe(lt, p);
+	status = describe(lt, p, m->bias);
 	if (status != CUBLAS_STATUS_SUCCESS)
 		return cuda_lt_error(lt, status, e, "a plan");
 	return cuda_lt_choose(lt, p, m, e);

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 
 from swarm import BIN, MODEL, Swarm, ask, check, check_equal, main, refuse, start
 
@@ -48,6 +49,35 @@ def devices_are_listed():
         check_equal(fits["bloom-176b", form], blocks, f"blocks of bloom-176b that fit in {form}")
 
 
+def a_fast_server_keeps_who_won_its_races():
+    small = "tests/data/llama-gqa-tied"
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "races")
+        directory = start(
+            "petals-directory", "--insecure", "--listen", "127.0.0.1:0", "--store", ":memory:"
+        )
+        server = start(
+            "petals-server", "--insecure", "--model", small, "--device", "cuda:0", "--compute",
+            "bf16", "--directory", directory.ready["address"], "--fast", "--tuning", path,
+        )
+        server.stop()
+        directory.stop()
+        with open(path, encoding="utf-8") as races:
+            check("cublasLt 130100, CUDA on a CPU, sm_90" in races.read(), "no races are kept")
+
+
+def benches_measure_a_device():
+    for verb in ("decode", "prefill", "quality"):
+        out = subprocess.run(
+            [os.path.join(BIN, "petals-bench"), verb, "--json", "--device", "cuda:0", "--model",
+             "tests/data/gguf/llama-f32.gguf", "--tokens", "12"],
+            stdout=subprocess.PIPE, check=True,
+        )
+        got = json.loads(out.stdout)
+        check_equal((got["what"], got["device"]), (verb, "cuda:0"), f"{got}")
+        check(got["compute"].startswith("cuda-sm90/"), f"{got}")
+
+
 def kill_at(swarm, at):
     def on_token(answer):
         if len(answer.tokens) == at:
@@ -68,5 +98,7 @@ def golden_tokens_although_a_server_is_killed():
 main(
     hosts_that_will_not_do_are_refused_with_figures,
     devices_are_listed,
+    a_fast_server_keeps_who_won_its_races,
+    benches_measure_a_device,
     golden_tokens_although_a_server_is_killed,
 )
