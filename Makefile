@@ -78,8 +78,9 @@ FUZZ_SOURCES := $(sort $(wildcard tests/fuzz/*_fuzz.c))
 
 # In two steps, so that nothing is compiled before its packages are there; on
 # every core unless -j says otherwise.
+jobs = $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 all: setup ## build every program into build/bin
-	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc)) programs
+	@$(MAKE) --no-print-directory $(jobs) programs
 
 .PHONY: programs objects no-dpdk no-cuda has-cuda
 programs: $(addprefix $(BUILD)/bin/,$(PROGRAMS)) $(or $(DPDK_MODULE),no-dpdk) $(or $(CUDA_MODULE),no-cuda)
@@ -119,11 +120,11 @@ check: setup tidy ## tidy, every test under ASan+UBSan and TSan, scan-build
 gpu-tests: $(if $(NVCC),$(CUDA_TESTS:tests/%.c=$(BUILD)/release/tests/%))
 
 gpu-check: all ## test and measure the CUDA backend on this host's GPU (OUT=FOLDER)
-	@$(MAKE) --no-print-directory gpu-tests
+	@$(MAKE) --no-print-directory $(jobs) gpu-tests
 	@tools/gpu-check.sh
 
 gpu-pack: all ## what gpu-check needs on a host without compilers: build/gpu-pack.tar.gz
-	@$(MAKE) --no-print-directory gpu-tests
+	@$(MAKE) --no-print-directory $(jobs) gpu-tests
 	@tools/gpu-check.sh --pack $(BUILD)/gpu-pack.tar.gz
 
 tidy: ## check layers, lengths, banned words and calls

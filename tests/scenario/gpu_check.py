@@ -1,5 +1,6 @@
 """What gpu_check.sh runs."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,10 +11,10 @@ from swarm import check, check_equal, main
 SCRIPT = "tools/gpu-check.sh"
 
 
-def gpu_check(out, *parts, setting="", status=0):
+def gpu_check(out, *parts, setting="", status=0, **environment):
     done = subprocess.run(
         [SCRIPT, "--stand-in", *parts],
-        env=dict(os.environ, OUT=out, PETALS_CUDA_STAND_IN=setting),
+        env=dict(os.environ, OUT=out, PETALS_CUDA_STAND_IN=setting, **environment),
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=500,
     )
     check_equal(done.returncode, status, f"exit status: {done.stdout} {done.stderr}")
@@ -66,14 +67,61 @@ def a_part_that_fails_stops_no_other():
         parts = {r["name"]: r["verdict"] for r in results if r["what"] == "part"}
         check_equal(parts, {"machine": "failed", "agree": "failed", "host": "ok"}, "parts")
         check("finds no GPU" in said, said)
+        check_equal(sorted(os.listdir(out)), ["log.txt", "report.json", "report.md"], "files")
+
+
+def folder_with(stack, script):
+    """A build folder whose petals-bench is this script."""
+    build = stack.enter_context(tempfile.TemporaryDirectory())
+    for path, text in {
+        "bin/petals-bench": f"#!/bin/sh\n{script}\n",
+        "bin/petalsctl": "#!/bin/sh\n",
+        "lib/petals-cuda.so": "",
+    }.items():
+        path = os.path.join(build, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(path, 0o755)
+    return build
 
 
 def time_is_bounded():
-    with tempfile.TemporaryDirectory() as out:
-        os.environ["LIMIT_S"] = "3"
-        said, _ = gpu_check(out, "machine", status=1)
-        del os.environ["LIMIT_S"]
+    """A part that hangs is stopped, keeps what it found, and leaves the next its share."""
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(tempfile.TemporaryDirectory())
+        build = folder_with(stack, 'echo "{\\"what\\":\\"$1\\"}"; [ "$1" != machine ] || sleep 60')
+        said, results = gpu_check(out, "machine", "agree", "host", status=1, BUILD=build,
+                                  LIMIT_S="18")
+        parts = {r["name"]: r["verdict"] for r in results if r["what"] == "part"}
+        check(parts["machine"].startswith("stopped after "), said)
+        check_equal((parts["agree"], parts["host"]), ("ok", "ok"), "parts behind it")
+        check_equal(len([r for r in results if r["what"] == "agree"]), 2, "results of agree")
+        said, _ = gpu_check(out, "machine", status=1, BUILD=build, LIMIT_S="3")
         check("machine: not run: no time left" in said, said)
+
+
+def a_pack_is_all_that_is_needed():
+    with tempfile.TemporaryDirectory() as folder:
+        pack, build, out = (os.path.join(folder, n) for n in ("pack.tar.gz", "build", "out"))
+        subprocess.run([SCRIPT, "--pack", pack], check=True, stdout=subprocess.DEVNULL)
+        os.mkdir(build)
+        subprocess.run(["tar", "-C", build, "-xzf", pack], check=True)
+        stand_in = os.path.join(os.environ["BUILD"], "release/stand-in")
+        said, results = gpu_check(out, "host", "machine", "agree", BUILD=build,
+                                  PETALS_CUDA_LIBRARIES=stand_in)
+        check_equal({r["verdict"] for r in results if r["what"] == "part"}, {"ok"}, said)
+        check("source" in results[0], f"{results[0]}")
+        check(os.path.exists(os.path.join(build, "release/tests/compute/cuda/norm_test")), said)
+
+
+def a_host_without_the_module_is_told():
+    with contextlib.ExitStack() as stack:
+        build = folder_with(stack, "exit 1")
+        os.unlink(os.path.join(build, "lib/petals-cuda.so"))
+        done = subprocess.run([SCRIPT], env=dict(os.environ, BUILD=build), capture_output=True,
+                              text=True, check=False)
+        check(done.returncode == 2 and "for want of nvcc" in done.stderr, done.stderr)
 
 
 def no_such_part():
@@ -86,5 +134,7 @@ main(
     every_part_does_its_work,
     a_part_that_fails_stops_no_other,
     time_is_bounded,
+    a_pack_is_all_that_is_needed,
+    a_host_without_the_module_is_told,
     no_such_part,
 )
