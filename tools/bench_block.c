@@ -47,12 +47,9 @@ struct block_run {
 
 /* ---- opening ---- */
 
-/* What a checkpoint would hold for these weights: what the quantiser takes as it is, if it can. */
 static enum dtype stored_as(const struct block_flags *f)
 {
-	if (f->stored > 0)
-		return (enum dtype)(f->stored - 1);
-	return f->weights == WEIGHTS_INT4 ? DTYPE_Q4_0 : DTYPE_BF16;
+	return bench_stored(f->stored, (enum weight_format)f->weights);
 }
 
 static int open_model(struct block_run *r, const struct block_flags *f, struct error *e)
@@ -221,11 +218,11 @@ static json_t *describe(struct block_run *r)
 	const struct block_flags *f = r->flags;
 	double us = r->median_us, bytes = step_bytes(r), flop = step_flop(r), floor_us;
 	json_t *o = json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
 		"what", "block", "shape", r->shape->name, "device", f->device,
 		"compute", r->run.info->kind,
-		"weights", weight_format_name((enum weight_format)f->weights),
-		"stored", dtypes[stored_as(f)].name, "step", f->prefill ? "prefill" : "decode",
+		"format", bench_format_name(stored_as(f), (enum weight_format)f->weights),
+		"step", f->prefill ? "prefill" : "decode",
 		"blocks", (json_int_t)f->blocks, "rows", (json_int_t)r->rows,
 		"context", (json_int_t)r->context, "streamed", f->streamed, "median_us", us,
 		"best_us", r->best_us,
@@ -317,7 +314,7 @@ static const struct option options[] = {
 	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
 	  .help = "what matrices are loaded as" },
 	{ "stored", OPTION_CHOICE, AT(stored), "auto",
-	  .choices = "auto|f32|f16|bf16|q8_0|q4_0|q4_1",
+	  .choices = BENCH_STORED,
 	  .help = "what the checkpoint would hold; auto: bf16, for int4 q4_0" },
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic" },

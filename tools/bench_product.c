@@ -15,7 +15,7 @@ enum by { BY_KERNEL, BY_LIBRARY, BY_FP8 };
 
 struct product_flags {
 	char *device, *shape, *rows;
-	int matrix, weights, by;
+	int matrix, weights, stored, by;
 	int64_t features, columns, repeats;
 	double read_gb, tflop;
 	bool json;
@@ -56,7 +56,7 @@ static json_t *describe(const struct product_flags *f, const struct measure *m,
 	json_t *o = json_pack(
 		"{s:s,s:s,s:s,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f}", "what", "product",
 		"by", names[f->by],
-		"weights", f->by == BY_FP8 ? "fp8" : weight_format_name(m->weights),
+		"format", f->by == BY_FP8 ? "fp8" : bench_format_name(m->stored, m->weights),
 		"rows", (json_int_t)m->rows,
 		"features", (json_int_t)m->features, "columns", (json_int_t)m->columns,
 		"median_us", got->median_us, "best_us", got->best_us,
@@ -78,7 +78,9 @@ static int measure_all(const struct product_flags *f, const struct backend *b, s
 	static const enum measure_kind kinds[] = { MEASURE_PRODUCT, MEASURE_LIBRARY, MEASURE_FP8 };
 	struct measure m = {
 		.kind = kinds[f->by],
-		.weights = (enum weight_format)f->weights, .repeats = (uint32_t)f->repeats,
+		.stored = bench_stored(f->stored, (enum weight_format)f->weights),
+		.weights = (enum weight_format)f->weights,
+		.repeats = (uint32_t)f->repeats,
 	};
 	uint32_t rows[BENCH_ROWS_MAX];
 	int count = bench_rows_parse(f->rows, ROWS_MAX, rows, e);
@@ -127,8 +129,10 @@ static const struct option options[] = {
 	{ "columns", OPTION_INTEGER, AT(columns), "4096", 1, DIMENSION_MAX, .help = "inputs" },
 	{ "rows", OPTION_TEXT, AT(rows), "1", .metavar = "ROWS",
 	  .help = "rows of activations; several, as in 1,8,64: one after another" },
-	{ "weights", OPTION_CHOICE, AT(weights), "bf16", .choices = "keep|bf16|int8|int4",
-	  .help = "what the matrix is kept as; keep: f32" },
+	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",
+	  .help = "what the matrix is loaded as" },
+	{ "stored", OPTION_CHOICE, AT(stored), "auto", .choices = BENCH_STORED,
+	  .help = "what a checkpoint would hold; auto: bf16, for int4 q4_0" },
 	{ "by", OPTION_CHOICE, AT(by), "kernel", .choices = "kernel|library|fp8",
 	  .help = "our kernel; cuBLASLt's best candidate in bf16, or in e4m3 with scales by row" },
 	{ "repeats", OPTION_INTEGER, AT(repeats), "20", 1, MEASURE_REPEATS_MAX,

@@ -1,4 +1,4 @@
-/* bench_shape.c - the small shapes, and what a config has beyond dimensions. */
+/* bench_shape.c - the small shapes, what a config has beyond dimensions, and formats. */
 #include "tools/bench_shape.h"
 
 #include <errno.h>
@@ -55,6 +55,18 @@ int bench_rows_parse(const char *text, uint32_t most, uint32_t out[BENCH_ROWS_MA
 		if (!*end)
 			return count;
 	}
+}
+
+enum dtype bench_stored(int choice, enum weight_format weights)
+{
+	if (choice > 0)
+		return (enum dtype)(choice - 1);
+	return weights == WEIGHTS_INT4 ? DTYPE_Q4_0 : DTYPE_BF16;
+}
+
+const char *bench_format_name(enum dtype stored, enum weight_format weights)
+{
+	return weights == WEIGHTS_KEEP ? dtypes[stored].name : weight_format_name(weights);
 }
 
 void bench_shape_config(const struct fit_shape *s, uint32_t blocks, uint32_t positions,

@@ -15,9 +15,10 @@ skip() { # REASON: ends a part that cannot be run here
 # products: SHAPE:MATRIX,..:FORMAT,..   attention: SHAPE:STEP:ROWS:CONTEXT
 if [ -n "${STAND_IN:-}" ]; then
 	machine_sizes="--bytes 64k --product 32"
-	products="tiny-llama:up,down:bf16"
+	products="tiny-llama:up,down:bf16,int8,q4_1"
 	product_rows=1,3 library_rows=1,64 fp8_rows=16
-	decode_shapes="tiny-llama tiny-bloom" decode_formats="bf16" prefill_shapes=tiny-llama
+	decode_shapes="tiny-llama tiny-bloom" decode_formats="bf16 int4"
+	prefill_shapes=tiny-llama
 	decode_rows=1,3 prefill_rows=40 decode_context=20 steps=2
 	attention="tiny-bloom:decode:3:48 tiny-llama:decode:3:48 tiny-llama:prefill:40:48"
 	offload_shapes=tiny-llama
@@ -26,9 +27,11 @@ if [ -n "${STAND_IN:-}" ]; then
 	sanitized_tests=
 else
 	machine_sizes=
-	products="llama-2-70b:up,down,q,k:bf16 bloom-176b:up,down:bf16 llama-3.1-405b:up:bf16"
+	products="llama-2-70b:up:bf16,f16,int8,q8_0,int4,q4_1 bloom-176b:up,down:bf16,q8_0,int4
+llama-2-70b:down,q,k:bf16,q8_0,int4 llama-3.1-405b:up:bf16,q8_0,int4"
 	product_rows=1,4,16,64 library_rows=1,4,16,64,256,2048 fp8_rows=16,64,256,2048
-	decode_shapes="bloom-176b llama-2-70b llama-3.1-405b opt-175b" decode_formats="bf16"
+	decode_shapes="bloom-176b llama-2-70b llama-3.1-405b opt-175b"
+	decode_formats="bf16 int4 q8_0"
 	prefill_shapes=$decode_shapes
 	decode_rows=1,8,32 prefill_rows=512,2048 decode_context=128 steps=20
 	attention="bloom-176b:decode:16:4096 llama-2-70b:decode:64:4096
@@ -152,8 +155,10 @@ part_agree() {
 		model=tests/data/llama-gqa-tied
 		echo "no MODEL: $model instead of SmolLM2"
 	fi
-	for compute in f32 bf16; do
-		measure agree --model "$model" --compute $compute --tokens $agree_tokens
+	measure agree --model "$model" --compute f32 --tokens $agree_tokens
+	for weights in keep int8 int4; do
+		measure agree --model "$model" --compute bf16 --weights $weights \
+			--tokens $agree_tokens
 	done
 }
 
@@ -191,7 +196,8 @@ part_products() {
 			for matrix in $(words "$matrices"); do
 				# shellcheck disable=SC2046
 				measure product --shape "$shape" --matrix "$matrix" \
-					--weights "$format" --rows $product_rows $(ceilings)
+					$(weights_of "$format") --rows $product_rows \
+					$(ceilings)
 			done
 		done
 	done

@@ -72,6 +72,61 @@ machine_list() {
 		sed -n '/^what/d; s/^\([^:]*\):\(.*\)/| \1 | \2 |/p' | tr _ ' '
 }
 
+# What the first release is to reach: label; percent; what; pattern; key of a share, or of a rate;
+# the ceiling that a rate is a share of.
+targets='
+products of 1 row, 16 bits;88;product;"kernel","format":"b?f16","rows":1,;share_of_ceiling
+products of 1 row, 8 bits;82;product;"kernel","format":"(int8|q8_0)","rows":1,;share_of_ceiling
+products of 1 row, 4 bits;70;product;"kernel","format":"(int4|q4_.)","rows":1,;share_of_ceiling
+products of 16 rows, 16 bits;85;product;"kernel","format":"b?f16","rows":16,;share_of_ceiling
+products of 16 rows, 8 bits;75;product;"kernel","format":"(int8|q8_0)","rows":16,;share_of_ceiling
+products of 16 rows, 4 bits;62;product;"kernel","format":"(int4|q4_.)","rows":16,;share_of_ceiling
+blocks, 1 row, 16 bits;82;block;"format":"b?f16","step":"decode".*"rows":1,;share_of_ceiling
+blocks, 1 row, 8 bits;75;block;"format":"(int8|q8_0)","step":"decode".*"rows":1,;share_of_ceiling
+blocks, 1 row, 4 bits;60;block;"format":"(int4|q4_.)","step":"decode".*"rows":1,;share_of_ceiling
+blocks, 2048 rows of a prompt;80;block;"step":"prefill".*"rows":2048,"context":0,;share_of_ceiling
+attention of decode steps;75;attention;"step":"decode";gb_per_second;read_gb_per_second
+attention of prompts;38;attention;"step":"prefill";tflop_per_second;bf16_tflop_per_second'
+
+# Products that read less than 50 MB are as quick as a launch, and not meant; nor is what
+# streams.
+target_rows() {
+	echo "$targets" | awk -F';' '
+		function number(line, key,    at) {
+			at = index(line, "\"" key "\":")
+			return at ? substr(line, at + length(key) + 3) + 0 : 0
+		}
+		NR == FNR {
+			if (NF)
+				n++
+			label[n] = $1; least[n] = $2; what[n] = "\"what\":\"" $3 "\""
+			pattern[n] = $4; key[n] = $5; over[n] = $6
+			next
+		}
+		/"what":"machine"/ { machine = $0 }
+		/"streamed":true/ || (/"what":"product"/ && number($0, "megabytes") < 50) { next }
+		{
+			for (i = 1; i <= n; i++) {
+				if (!index($0, what[i]) || $0 !~ pattern[i])
+					continue
+				v = number($0, key[i])
+				if (!seen[i]++ || v < low[i])
+					low[i] = v
+				if (v > high[i])
+					high[i] = v
+			}
+		}
+		END {
+			for (i = 1; i <= n; i++) {
+				unit = over[i] ? number(machine, over[i]) : 1
+				if (!seen[i] || !unit)
+					continue
+				printf "| %s | %d %% | %.0f to %.0f %% |\n", label[i], least[i],
+				       low[i] / unit * 100, high[i] / unit * 100
+			}
+		}' - "$WORK/results.jsonl"
+}
+
 write_markdown() {
 	echo "# CUDA on $(uname -n), $(date -u '+%Y-%m-%d %H:%M') UTC"
 	echo
@@ -82,17 +137,20 @@ write_markdown() {
 	section Parts part . name verdict seconds
 	rows=$(machine_list)
 	[ -z "$rows" ] || printf '## Ceilings\n\n| | |\n|---|---|\n%s\n\n' "$rows"
+	rows=$(target_rows)
+	[ -z "$rows" ] || printf '## Shares of reading or of bf16 products\n\n%s\n%s\n%s\n\n' \
+		"| | is to be | seen, lowest to highest |" "|---|---|---|" "$rows"
 	section Tests test . name verdict cases seconds
 	section "Tests under compute-sanitizer" sanitizer . name verdict
 	section "Tokens beside f32 on the CPU" agree . model compute tokens same \
 		first_difference first_margin widest_margin logits_relative_error
-	section "Products by our kernels" product '"by":"kernel"' weights features columns rows \
+	section "Products by our kernels" product '"by":"kernel"' format features columns rows \
 		median_us best_us megabytes gb_per_second tflop_per_second share_of_ceiling
 	section "Products by cuBLASLt" product '"by":"library"' features columns rows median_us \
 		best_us gb_per_second tflop_per_second share_of_ceiling
 	section "Products by cuBLASLt, e4m3 with scales by row and feature" product '"by":"fp8"' \
 		features columns rows median_us best_us gb_per_second tflop_per_second
-	section "Blocks, decode" block '"step":"decode".*"streamed":false' shape compute stored \
+	section "Blocks, decode" block '"step":"decode".*"streamed":false' shape compute format \
 		rows context median_us best_us megabytes gb_per_second share_of_ceiling
 	section "Blocks, prefill" block '"step":"prefill"' shape compute rows context median_us \
 		best_us tflop_per_second share_of_ceiling

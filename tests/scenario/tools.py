@@ -88,7 +88,7 @@ def blocks_are_measured_without_a_checkpoint():
             check(0.09 < got["megabytes"] < 0.6, f"{got}")
     got = json.loads(tool("petals-bench", "block", "--json", "--shape", "smollm2-135m", "--steps",
                           1, "--weights", "int4", "--compute", "int8"))
-    check_equal((got["stored"], got["compute"]), ("q4_0", "cpu/int4/int8/bf16"), f"{got}")
+    check_equal((got["format"], got["compute"]), ("int4", "cpu/int4/int8/bf16"), f"{got}")
     said = tool("petals-bench", "block", "--shape", "huge", status=1)
     check("--shape huge: one of bloom-176b" in said, said)
 
