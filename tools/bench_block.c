@@ -17,13 +17,13 @@
 
 enum {
 	WARM_STEPS = 3, STEPS_MAX = 1000, ROWS_MAX = 8192,
-	FILL_ROWS = 256, ARENA_ALIGNMENT = 4096,
+	FILL_ROWS = 256, ARENA_ALIGNMENT = 4096, PAGE_STEP = 16,
 };
 
 struct block_flags {
 	char *shape, *device, *rows;
 	int compute, weights, stored;
-	int64_t context, blocks, steps, threads;
+	int64_t context, blocks, steps, threads, page_tokens;
 	double read_gb, tflop;
 	bool prefill, streamed, fast, json;
 };
@@ -62,7 +62,7 @@ static int open_model(struct block_run *r, const struct block_flags *f, struct e
 		.blocks = { true, 0, (uint32_t)f->blocks }, .tokens = positions,
 		.sequences = f->prefill ? 1 : r->rows_max,
 		.rows = MAX(r->rows_max, MIN(r->context, FILL_ROWS)),
-		.round = ROW_BF16,
+		.round = ROW_BF16, .page_tokens = (uint32_t)f->page_tokens,
 	};
 	int rc;
 
@@ -218,14 +218,15 @@ static json_t *describe(struct block_run *r)
 	const struct block_flags *f = r->flags;
 	double us = r->median_us, bytes = step_bytes(r), flop = step_flop(r), floor_us;
 	json_t *o = json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
 		"what", "block", "shape", r->shape->name, "device", f->device,
 		"compute", r->run.info->kind,
 		"format", bench_format_name(stored_as(f), (enum weight_format)f->weights),
 		"step", f->prefill ? "prefill" : "decode",
 		"blocks", (json_int_t)f->blocks, "rows", (json_int_t)r->rows,
-		"context", (json_int_t)r->context, "streamed", f->streamed, "median_us", us,
-		"best_us", r->best_us,
+		"context", (json_int_t)r->context,
+		"page_tokens", (json_int_t)f->page_tokens, "streamed", f->streamed,
+		"median_us", us, "best_us", r->best_us,
 		"megabytes", bytes / 1e6, "gb_per_second", bytes / us / 1e3,
 		"tflop_per_second", flop / us / 1e6);
 
@@ -291,6 +292,9 @@ static int block_open(struct block_run *r, const struct block_flags *f, struct e
 
 	r->flags = f;
 	r->context = (uint32_t)f->context;
+	if (rc == 0 && f->page_tokens % PAGE_STEP)
+		rc = error_set(e, -EINVAL, "--kv-page-tokens %lld is not a multiple of %d",
+			       (long long)f->page_tokens, PAGE_STEP);
 	if (rc == 0)
 		rc = bench_rows_parse(f->rows, ROWS_MAX, r->counts, e);
 	if (rc < 0)
@@ -324,6 +328,8 @@ static const struct option options[] = {
 	{ "prefill", OPTION_FLAG, AT(prefill), NULL, .help = "a chunk of a prompt" },
 	{ "context", OPTION_INTEGER, AT(context), "0", 0, 1 << 20, .metavar = "TOKENS",
 	  .help = "tokens that each sequence has cached" },
+	{ "kv-page-tokens", OPTION_INTEGER, AT(page_tokens), "16", 16, 1024,
+	  .help = "tokens in a KV cache page, a multiple of 16" },
 	{ "blocks", OPTION_INTEGER, AT(blocks), "1", 1, 128, .help = "blocks of a step" },
 	{ "steps", OPTION_INTEGER, AT(steps), "20", 1, STEPS_MAX,
 	  .help = "timed steps; the median counts" },

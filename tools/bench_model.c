@@ -10,6 +10,11 @@
 
 enum { PAGE_TOKENS = 16 };
 
+static uint32_t page_tokens(const struct bench_model_options *o)
+{
+	return o->page_tokens ? o->page_tokens : PAGE_TOKENS;
+}
+
 static int check(const struct bench_model_options *o, uint32_t end, struct error *e)
 {
 	const struct model_config *config = model_config(o->model);
@@ -33,7 +38,7 @@ static int open_span(struct bench_model *b, const struct bench_model_options *o,
 	};
 	struct span_options span = {
 		.model = o->model, .first = o->blocks.first, .end = end,
-		.page_tokens = PAGE_TOKENS, .rows_max = o->rows, .entries_max = o->sequences,
+		.page_tokens = page_tokens(o), .rows_max = o->rows, .entries_max = o->sequences,
 		.tokens_max = o->tokens, .round = o->round ? o->round : ROW_F32,
 		.progress = progress,
 	};
@@ -43,7 +48,8 @@ static int open_span(struct bench_model *b, const struct bench_model_options *o,
 		rc = b->backend->device_open(&b->device, &device, e);
 	/* Keys and values of f32, the widest there is; rounded down to whole pages. */
 	span.kv_bytes = 2ull * 4 * config->kv_heads * align_up(config->head_dim, 64) *
-			align_up(o->tokens, PAGE_TOKENS) * o->sequences * (end - o->blocks.first);
+			align_up(o->tokens, span.page_tokens) * o->sequences *
+			(end - o->blocks.first);
 	return rc < 0 ? rc : b->backend->span_open(&b->span, b->device, &span, e);
 }
 
@@ -70,7 +76,7 @@ static int open_edge(struct bench_model *b, const struct bench_model_options *o,
 
 static int give_pages(struct bench_model *b, const struct bench_model_options *o, struct error *e)
 {
-	b->pages_each = (o->tokens + PAGE_TOKENS - 1) / PAGE_TOKENS;
+	b->pages_each = (o->tokens + page_tokens(o) - 1) / page_tokens(o);
 	if (b->info->pages < b->pages_each * o->sequences)
 		return error_set(e, -ENOMEM, "%u KV pages are too few for %u sequences of %u",
 				 b->info->pages, o->sequences, o->tokens);

@@ -23,6 +23,7 @@ struct bench_model_options {
 	uint32_t tokens, sequences;     /* each sequence may have so many */
 	uint32_t rows;                  /* of a step */
 	uint32_t head_rows;             /* that share a pass over the head */
+	uint32_t page_tokens;           /* 0: as servers have them */
 	enum row_encoding round;        /* after each block; ROW_NONE: not at all */
 };
 

@@ -12,7 +12,7 @@ skip() { # REASON: ends a part that cannot be run here
 
 # ---- sizes: a GPU's, and the stand-in's ----
 
-# products: SHAPE:MATRIX,..:FORMAT,..   attention: SHAPE:STEP:ROWS:CONTEXT
+# products: SHAPE:MATRIX,..:FORMAT,..   attention: SHAPE:STEP:ROWS:CONTEXT:PAGE
 if [ -n "${STAND_IN:-}" ]; then
 	machine_sizes="--bytes 64k --product 32"
 	products="tiny-llama:up,down:bf16,int8,q4_1"
@@ -20,7 +20,7 @@ if [ -n "${STAND_IN:-}" ]; then
 	decode_shapes="tiny-llama tiny-bloom" decode_formats="bf16 int4"
 	prefill_shapes=tiny-llama
 	decode_rows=1,3 prefill_rows=40 decode_context=20 steps=2
-	attention="tiny-bloom:decode:3:48 tiny-llama:decode:3:48 tiny-llama:prefill:40:48"
+	attention="tiny-bloom:decode:3:48:16 tiny-llama:decode:3:48:64 tiny-llama:prefill:40:48:16"
 	offload_shapes=tiny-llama
 	agree_tokens=6
 	wanted_tests="norm_test gate_test"
@@ -34,8 +34,8 @@ llama-2-70b:down,q,k:bf16,q8_0,int4 llama-3.1-405b:up:bf16,q8_0,int4"
 	decode_formats="bf16 int4 q8_0"
 	prefill_shapes=$decode_shapes
 	decode_rows=1,8,32 prefill_rows=512,2048 decode_context=128 steps=20
-	attention="bloom-176b:decode:16:4096 llama-2-70b:decode:64:4096
-llama-2-70b:prefill:2048:14336"
+	attention="bloom-176b:decode:16:4096:16 llama-2-70b:decode:64:4096:16
+llama-2-70b:prefill:2048:14336:16 llama-2-70b:decode:64:4096:64 bloom-176b:decode:1:16384:16"
 	offload_shapes="llama-2-70b bloom-176b"
 	agree_tokens=128
 	wanted_tests=
@@ -219,14 +219,14 @@ part_tune() {
 # Steps with a context and without: the difference is attention's.
 part_attention() {
 	for case in $attention; do
-		IFS=: read -r shape step rows context <<-END
+		IFS=: read -r shape step rows context page <<-END
 			$case
 		END
 		[ "$step" = prefill ] && step=--prefill || step=
 		for tokens in 0 "$context"; do
 			# shellcheck disable=SC2046,SC2086
 			measure block --shape "$shape" $step --rows "$rows" --context "$tokens" \
-				--steps 10 $(ceilings)
+				--kv-page-tokens "$page" --stored q4_0 --steps 10 $(ceilings)
 		done
 		attention_between >>"$WORK/results.jsonl"
 	done
@@ -251,6 +251,7 @@ attention_between() {
 			shape = text("shape"); sub(/".*/, "", shape)
 			step = text("step"); sub(/".*/, "", step)
 			rows = number("rows")
+			page = number("page_tokens")
 		}
 		END {
 			if (n != 2 || context[1] != 0 || context[2] == 0 || us[2] <= us[1])
@@ -258,7 +259,8 @@ attention_between() {
 			more = us[2] - us[1]
 			printf "{\"what\":\"attention\",\"shape\":\"%s\",", shape
 			printf "\"step\":\"%s\",\"rows\":%d,", step, rows
-			printf "\"context\":%d,\"us\":%.1f,", context[2], more
+			printf "\"context\":%d,\"page_tokens\":%d,", context[2], page
+			printf "\"us\":%.1f,", more
 			printf "\"gb_per_second\":%.3f,", (mb[2] - mb[1]) / more * 1e3
 			printf "\"tflop_per_second\":%.3f}\n", (flop[2] - flop[1]) / more
 		}'

@@ -155,7 +155,7 @@ write_markdown() {
 	section "Blocks, prefill" block '"step":"prefill"' shape compute rows context median_us \
 		best_us tflop_per_second share_of_ceiling
 	section "Attention: what a context adds to a step" attention . shape step rows context \
-		us gb_per_second tflop_per_second
+		page_tokens us gb_per_second tflop_per_second
 	section "Offloading: weights streamed from host memory in every step" block \
 		'"streamed":true' shape compute rows median_us best_us megabytes gb_per_second
 }
