@@ -103,7 +103,7 @@ strip_to() { # FOLDER PROGRAM...
 	shift
 	for program; do
 		[ -e "$program" ] || die "$program is not built: make gpu-pack, where nvcc is"
-		strip -g -o "$folder/${program##*/}" "$program" || exit 2
+		strip -o "$folder/${program##*/}" "$program" || exit 2
 	done
 }
 

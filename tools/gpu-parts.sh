@@ -226,7 +226,7 @@ part_attention() {
 		for tokens in 0 "$context"; do
 			# shellcheck disable=SC2046,SC2086
 			measure block --shape "$shape" $step --rows "$rows" --context "$tokens" \
-				--kv-page-tokens "$page" --stored q4_0 --steps 10 $(ceilings)
+				--kv-page-tokens "$page" --stored q8_0 --steps 10 $(ceilings)
 		done
 		attention_between >>"$WORK/results.jsonl"
 	done

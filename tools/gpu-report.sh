@@ -152,8 +152,8 @@ write_markdown() {
 		features columns rows median_us best_us gb_per_second tflop_per_second
 	section "Blocks, decode" block '"step":"decode".*"streamed":false' shape compute format \
 		rows context median_us best_us megabytes gb_per_second share_of_ceiling
-	section "Blocks, prefill" block '"step":"prefill"' shape compute rows context median_us \
-		best_us tflop_per_second share_of_ceiling
+	section "Blocks, prefill" block '"step":"prefill"' shape compute format rows context \
+		median_us best_us tflop_per_second share_of_ceiling
 	section "Attention: what a context adds to a step" attention . shape step rows context \
 		page_tokens us gb_per_second tflop_per_second
 	section "Offloading: weights streamed from host memory in every step" block \
