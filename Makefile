@@ -235,9 +235,16 @@ $(BUILD)/$1/stand-in/libcublasLt.so.13: $(BUILD)/$1/tests/cuda/lt.o $(BUILD)/$1/
 	$$(call say,LINK)
 	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -shared -Wl,-rpath,'$$$$ORIGIN' -o $$@ $$^ -lm
 
-$(BUILD)/$1/tests/compute/cuda/%_test: $(BUILD)/$1/tests/compute/cuda/%_test.o $(BUILD)/$1/tests/compute/cuda/gpu.o $$(patsubst %.c,$(BUILD)/$1/%.o,$$(TEST_SUPPORT) $$(TOOL_SHARED) $$(filter-out %/module.c,$$(CUDA_SOURCES))) $(BUILD)/$1/libpetals.a | $(BUILD)/$1/stand-in/libcublasLt.so.13 $(BUILD)/$1/lib/petals-cuda.so
+# Tests share the images, which are large.
+$(BUILD)/$1/lib/cuda-images.so: compute/cuda/image.c $(BUILD)/cuda/images.inc
+	@mkdir -p $$(@D)
 	$$(call say,LINK)
-	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -rdynamic -o $$@ $$^ -lcmocka $$(LIBS)
+	$$Q$$(CC) $$(CFLAGS_ALL) $$(FLAGS_$1) $$(CFLAGS) -fPIC -DCUDA_IMAGES='"$(BUILD)/cuda/images.inc"' \
+		-shared -Wl,-soname,$$(@F) -o $$@ $$<
+
+$(BUILD)/$1/tests/compute/cuda/%_test: $(BUILD)/$1/tests/compute/cuda/%_test.o $(BUILD)/$1/tests/compute/cuda/gpu.o $$(patsubst %.c,$(BUILD)/$1/%.o,$$(TEST_SUPPORT) $$(TOOL_SHARED) $$(filter-out %/module.c %/image.c,$$(CUDA_SOURCES))) $(BUILD)/$1/libpetals.a $(BUILD)/$1/lib/cuda-images.so | $(BUILD)/$1/stand-in/libcublasLt.so.13 $(BUILD)/$1/lib/petals-cuda.so
+	$$(call say,LINK)
+	$$Q$$(CC) $$(FLAGS_$1) $$(LDFLAGS) -rdynamic -Wl,-rpath,'$$$$ORIGIN/../../../lib' -o $$@ $$^ -lcmocka $$(LIBS)
 -include $$(patsubst %.c,$(BUILD)/$1/%.d,$$(CUDA_SOURCES) $$(CUDA_TESTS) tests/compute/cuda/gpu.c $$(wildcard tests/cuda/*.c)) $$(patsubst %.cu,$(BUILD)/$1/stand-in/%.d,$$(CUDA_KERNELS) tests/cuda/probe.cu)
 endef
 STAND_IN_asan := -fsanitize-sections=cuda_shared

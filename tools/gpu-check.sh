@@ -114,12 +114,16 @@ pack() { # FILE: everything but the source tree
 	mkdir -p "$work/bin" "$work/lib" "$work/libraries" "$work/release/lib" "$work/$tests"
 	strip_to "$work/bin" "$BUILD/bin/petals-bench" "$BUILD/bin/petalsctl"
 	strip_to "$work/lib" "$BUILD/lib/petals-cuda.so"
+	strip_to "$work/release/lib" "$BUILD/release/lib/cuda-images.so"
 	strip_to "$work/$tests" "$BUILD/$tests"/*_test
 	ln -s ../../lib/petals-cuda.so "$work/release/lib/petals-cuda.so"
 	# glibc's own parts belong to the host.
-	ldd "$work"/bin/* "$work/$tests"/*_test | awk '$3 ~ /^\// { print $3 }' | sort -u |
+	ldd "$work"/bin/* "$work/$tests"/*_test >"$work/needed" || exit 2
+	! grep 'not found' "$work/needed" || die "libraries are missing"
+	awk '$3 ~ /^\// { print $3 }' "$work/needed" | sort -u | grep -v -e "^$work/" |
 		grep -v -E '/lib(c|m|dl|pthread|rt|resolv)\.so' |
 		xargs cp -L -t "$work/libraries" || exit 2
+	rm "$work/needed"
 	commit >"$work/commit"
 	[ ! -d "${MODEL:-}" ] || cp -r "$MODEL" "$work/model" || exit 2
 	[ ! -f "${MODEL:-}" ] || cp "$MODEL" "$work/model.gguf" || exit 2

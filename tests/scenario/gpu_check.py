@@ -112,7 +112,13 @@ def a_pack_is_all_that_is_needed():
                                   PETALS_CUDA_LIBRARIES=stand_in)
         check_equal({r["verdict"] for r in results if r["what"] == "part"}, {"ok"}, said)
         check("source" in results[0], f"{results[0]}")
-        check(os.path.exists(os.path.join(build, "release/tests/compute/cuda/norm_test")), said)
+        # As on a GPU: nothing is looked for beside the pack.
+        subprocess.run(
+            [os.path.join(build, "release/tests/compute/cuda/norm_test")], check=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, env=dict(
+                os.environ, PETALS_GPU="1", PETALS_CUDA_LIBRARIES=stand_in,
+                LD_LIBRARY_PATH=os.path.join(build, "libraries")),
+        )
 
 
 def a_host_without_the_module_is_told():
