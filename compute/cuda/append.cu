@@ -14,14 +14,14 @@ DEVICE float rotated(const struct append_args *a, const float *head, uint32_t i)
 	return fmaf(head[i], a->cosines[at], head[pair] * a->sines[at]);
 }
 
-/* A pair is read and written by one thread. */
-DEVICE void rotate_queries(const struct append_args *a)
+/* The queries that share a kv head, in place; a pair is read and written by one thread. */
+DEVICE void rotate_queries(const struct append_args *a, uint32_t first, uint32_t heads)
 {
 	uint32_t half = a->rope_dims / 2;
-	uint64_t width = (uint64_t)a->heads * a->kv.head_dim;
+	float *q = a->q + ((uint64_t)blockIdx.x * a->heads + first) * a->kv.head_dim;
 
-	for (uint32_t i = threadIdx.x; i < a->heads * half; i += blockDim.x) {
-		float *head = a->q + blockIdx.x * width + (uint64_t)(i / half) * a->kv.head_dim;
+	for (uint32_t i = threadIdx.x; i < heads * half; i += blockDim.x) {
+		float *head = q + i / half * a->kv.head_dim;
 		float low = rotated(a, head, i % half), high = rotated(a, head, i % half + half);
 
 		head[i % half] = low;
@@ -29,19 +29,40 @@ DEVICE void rotate_queries(const struct append_args *a)
 	}
 }
 
+/* The same as bf16. */
+DEVICE void convert_queries(const struct append_args *a, uint32_t first, uint32_t heads)
+{
+	uint32_t dims = (a->kv.head_dim + 31) / 32 * 32;
+	uint64_t at = (uint64_t)blockIdx.x * a->heads + first;
+	const float *q = a->q + at * a->kv.head_dim;
+
+	for (uint32_t i = threadIdx.x; i < heads * dims; i += blockDim.x) {
+		const float *head = q + i / dims * a->kv.head_dim;
+		float v = i % dims < a->kv.head_dim ? rotated(a, head, i % dims) : 0.0f;
+
+		a->q_bf16[at * dims + i] = bf16_bits(v);
+	}
+}
+
 KERNEL(append)(const struct append_args a)
 {
 	const struct cuda_row *row = &a.row[blockIdx.x];
-	uint64_t at = (uint64_t)blockIdx.x * a.kv.kv_heads * a.kv.head_dim;
+	uint32_t kv_head = blockIdx.y, group = a.heads / a.kv.kv_heads;
+	uint64_t from = ((uint64_t)blockIdx.x * a.kv.kv_heads + kv_head) * a.kv.head_dim;
+	uint8_t *key = key_at(&a.kv, a.pages, row, kv_head, row->position);
+	uint8_t *value = value_at(&a.kv, a.pages, row, kv_head, row->position);
 
-	rotate_queries(&a);
-	for (uint32_t i = threadIdx.x; i < a.kv.kv_heads * a.kv.dims; i += blockDim.x) {
-		uint32_t head = i / a.kv.dims, d = i % a.kv.dims;
-		uint64_t from = at + (uint64_t)head * a.kv.head_dim;
-		uint8_t *key = key_at(&a.kv, a.pages, row, head, row->position);
+	if (a.q_bf16)
+		convert_queries(&a, kv_head * group, group);
+	else
+		rotate_queries(&a, kv_head * group, group);
+	for (uint32_t d = threadIdx.x; d < a.kv.dims; d += blockDim.x) {
 		bool there = d < a.kv.head_dim;
 
 		operand_store(key, d, there ? rotated(&a, a.k + from, d) : 0.0f, a.kv.bf16);
-		operand_store(key + a.kv.v_bytes, d, there ? a.v[from + d] : 0.0f, a.kv.bf16);
+		operand_store(value, 8 * d, there ? a.v[from + d] : 0.0f, a.kv.bf16);
 	}
+	if (kv_head == 0)
+		operand_pad(a.out, blockIdx.x, a.heads * a.kv.head_dim, a.stride,
+			    a.operand_bf16);
 }

@@ -1,4 +1,5 @@
-/* attention.cu - attention of single query rows over paged keys and values.
+/* attention.cu - attention of single query rows over paged keys and values: f32, and heads
+ * that attend_few.cu and attend_many.cu do not take.
  *
  * A thread block takes one row and head: a key per thread for the scores, then dimensions
  * per thread for the values.  The running maximum moves once a step of ATTENTION_KEYS.
@@ -29,12 +30,11 @@ DEVICE void add_values(const struct attend_args *a, const struct cuda_row *row, 
 	uint32_t group = a->heads / a->kv.kv_heads;
 
 	for (uint32_t key = first; key < end; key++) {
-		const uint8_t *value = key_at(&a->kv, a->pages, row, head / group, key) +
-				       a->kv.v_bytes;
+		const uint8_t *value = value_at(&a->kv, a->pages, row, head / group, key);
 		float weight = weights[key - base];
 
 		for (uint32_t i = 0, d = threadIdx.x; d < a->kv.head_dim; i++, d += blockDim.x)
-			s->out[i] = fmaf(weight, kv_value(value, d, a->kv.bf16), s->out[i]);
+			s->out[i] = fmaf(weight, kv_value(value, 8 * d, a->kv.bf16), s->out[i]);
 	}
 }
 
@@ -75,6 +75,4 @@ KERNEL(attention)(const struct attend_args a)
 	for (uint32_t i = 0, d = threadIdx.x; d < a.kv.head_dim; i++, d += blockDim.x)
 		operand_store(a.out, at + head * a.kv.head_dim + d, s.out[i] / s.sum,
 			      a.operand_bf16);
-	if (head == 0)
-		operand_pad(a.out, blockIdx.y, width, a.stride, a.operand_bf16);
 }

@@ -125,27 +125,27 @@ static void norm(const struct cuda_pass *p, const float *weight, const float *bi
 
 static void append(const struct cuda_pass *p, const struct cuda_kv *kv)
 {
+	const struct cuda_shape *s = p->shape;
 	struct append_args a = {
-		.kv = *kv, .row = p->row, .pages = p->pages, .q = p->q, .k = p->k, .v = p->v,
-		.cosines = p->cosines, .sines = p->sines, .heads = p->shape->heads,
-		.rope_dims = p->shape->rope_dims,
+		.kv = *kv, .row = p->row, .pages = p->pages, .q = p->q, .q_bf16 = p->q_bf16,
+		.k = p->k, .v = p->v, .cosines = p->cosines, .sines = p->sines, .out = p->operand,
+		.heads = s->heads, .rope_dims = s->rope_dims,
+		.stride = cuda_operand_stride(s->q_width), .operand_bf16 = s->bf16,
 	};
+	struct cuda_grid grid = { p->rows, s->kv_heads, CUDA_ROW_THREADS };
 
-	cuda_launch(p->queue, CUDA_KERNEL_APPEND, by_row(p->rows), &a);
+	cuda_launch(p->queue, CUDA_KERNEL_APPEND, grid, &a);
 }
 
 static void attend(const struct cuda_pass *p, const struct cuda_kv *kv)
 {
-	const struct cuda_shape *s = p->shape;
-	struct attend_args a = {
-		.kv = *kv, .row = p->row, .pages = p->pages, .q = p->q, .slopes = p->slopes,
-		.out = p->operand, .heads = s->heads, .window = s->window,
-		.stride = cuda_operand_stride(s->q_width), .operand_bf16 = s->bf16,
-		.scale = s->scale,
+	struct cuda_attention_rows rows = {
+		.kv = *kv, .row = p->row, .pages = p->pages, .q = p->q, .q_bf16 = p->q_bf16,
+		.slopes = p->slopes, .out = p->operand, .operand_bf16 = p->shape->bf16,
+		.rows = p->rows,
 	};
-	struct cuda_grid grid = { s->heads, p->rows, ATTENTION_KEYS };
 
-	cuda_launch(p->queue, CUDA_KERNEL_ATTENTION, grid, &a);
+	cuda_attend(&p->attention, p->queue, &rows);
 }
 
 /* x += attention(operand) */

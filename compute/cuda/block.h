@@ -8,6 +8,7 @@
 #ifndef PETALS_COMPUTE_CUDA_BLOCK_H
 #define PETALS_COMPUTE_CUDA_BLOCK_H
 
+#include "compute/cuda/attention.h"
 #include "compute/cuda/lt.h"
 #include "compute/cuda/weights.h"
 
@@ -38,12 +39,14 @@ enum { CUDA_BLOCK_ITEMS = 4 + 2 * 7 };  /* of weights.h that a block wants at mo
 struct cuda_pass {
 	struct cuda_queue *queue;
 	const struct cuda_shape *shape;
+	struct cuda_attention attention;
 	uint32_t rows;
 	struct cuda_row *row;           /* (rows) */
 	uint32_t *pages;                /* page tables of all entries */
 	float *slopes;                  /* (heads), NULL without ALiBi */
 	float *x;                       /* (rows, hidden) the residual stream */
 	float *q;                       /* (rows, q_width) */
+	uint16_t *q_bf16;               /* likewise, as append leaves it; NULL: not tiled */
 	float *k, *v;                   /* (rows, kv_width) */
 	float *up, *gate;               /* (rows, intermediate) */
 	void *operand;                  /* (rows, widest operand) */

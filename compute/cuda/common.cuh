@@ -108,7 +108,7 @@ DEVICE float activate(float x, uint32_t act)
 	}
 }
 
-/* Element 0 of `head`'s key at `position`; its value is v_bytes further on. */
+/* Element 0 of `head`'s key at `position`. */
 DEVICE uint8_t *key_at(const struct cuda_kv *kv, const uint32_t *pages,
 		       const struct cuda_row *row, uint32_t head, uint32_t position)
 {
@@ -116,6 +116,14 @@ DEVICE uint8_t *key_at(const struct cuda_kv *kv, const uint32_t *pages,
 	uint64_t token = (uint64_t)head * kv->page_tokens + position % kv->page_tokens;
 
 	return kv->pages + page * kv->page_bytes + token * kv->dims * (kv->bf16 ? 2 : 4);
+}
+
+/* Element 0 of its value; from one to the next it is 8 elements. */
+DEVICE uint8_t *value_at(const struct cuda_kv *kv, const uint32_t *pages,
+			 const struct cuda_row *row, uint32_t head, uint32_t position)
+{
+	return key_at(kv, pages, row, head, position / 8 * 8) + kv->v_bytes +
+	       position % 8 * (kv->bf16 ? 2 : 4);
 }
 
 DEVICE float kv_value(const uint8_t *at, uint32_t i, bool bf16)

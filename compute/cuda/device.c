@@ -54,12 +54,13 @@ static int describe(struct device *d, struct error *e)
 	d->major = attribute(d, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR);
 	d->minor = attribute(d, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
 	d->processors = (uint32_t)attribute(d, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+	d->shared_bytes_max = (uint32_t)attribute(
+		d, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
 	info->memory_bytes = bytes;
 	snprintf(info->device, sizeof(info->device), "cuda:%u", d->index);
 	snprintf(info->detail, sizeof(info->detail),
 		 "sm_%d%d, %u processors, driver for CUDA %d.%d", d->major, d->minor,
-		 d->processors, driver->version / 1000,
-		 driver->version % 1000 / 10);
+		 d->processors, driver->version / 1000, driver->version % 1000 / 10);
 	return 0;
 }
 
@@ -112,6 +113,22 @@ static int open_context(struct device *d, uint32_t index, struct error *e)
 	return rc;
 }
 
+/* Kernels that take more shared memory than every kernel may. */
+static CUresult allow_shared(struct device *d)
+{
+	static const enum cuda_kernel large[] = {
+		CUDA_KERNEL_ATTEND_FEW, CUDA_KERNEL_ATTEND_MANY_64, CUDA_KERNEL_ATTEND_MANY_128,
+		CUDA_KERNEL_ATTEND_MANY_256,
+	};
+	CUresult status = CUDA_SUCCESS;
+
+	for (size_t i = 0; i < ARRAY_LENGTH(large) && status == CUDA_SUCCESS; i++)
+		status = d->driver.cuFuncSetAttribute(
+			d->kernels[large[i]], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+			(int)d->shared_bytes_max);
+	return status;
+}
+
 static int load_kernels(struct device *d, struct error *e)
 {
 	const struct cuda_driver *driver = &d->driver;
@@ -130,7 +147,8 @@ static int load_kernels(struct device *d, struct error *e)
 		if (status != CUDA_SUCCESS)
 			return cuda_error(driver, status, e, kernels[k].name);
 	}
-	return 0;
+	status = allow_shared(d);
+	return status == CUDA_SUCCESS ? 0 : cuda_error(driver, status, e, "shared memory");
 }
 
 int cuda_device_open(struct device **out, const struct device_options *o, struct error *e)

@@ -30,7 +30,8 @@ struct device {
 	CUcontext context;
 	struct device_info info;
 	int major, minor;               /* compute capability */
-	uint32_t processors;
+	uint32_t processors;            /* multiprocessors */
+	uint32_t shared_bytes_max;      /* of a thread block that asks for it */
 
 	CUmodule modules[CUDA_IMAGES_MAX];
 	CUfunction kernels[CUDA_KERNEL_COUNT];

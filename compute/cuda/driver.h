@@ -33,6 +33,7 @@ enum { CUDA_VERSION_LEAST = 13000 };    /* what the images are built for; driver
 	CALL(cuMemsetD8Async)                                                              \
 	CALL(cuStreamCreate) CALL(cuStreamDestroy) CALL(cuStreamSynchronize)               \
 	CALL(cuModuleLoadData) CALL(cuModuleUnload) CALL(cuModuleGetFunction)              \
+	CALL(cuFuncSetAttribute)                                                           \
 	CALL(cuLaunchKernelEx)
 
 struct cuda_driver {

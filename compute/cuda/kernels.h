@@ -17,7 +17,7 @@
  *              then run = fma(scale, step, run); q4_1 adds fma(minimum, the step's sum of x).
  *              Runs are added in order, times int8's scale, then the bias, then the residual.
  *              Every kernel for a format follows it, for few rows or many.
- *   attention  keys in steps of ATTENTION_KEYS at absolute positions, running maximum.
+ *   attention  attention.h.
  *   norms      128 strided sums, then a tree.
  * Contraction is off (-fmad=false): a*b+c is one FMA only where the source says fmaf().
  *
@@ -52,6 +52,14 @@ enum {
 	LINEAR_F32_FEATURES = 16,   /* and of an f32 one: an element per thread */
 	ATTENTION_KEYS = 64,        /* of a step, and threads */
 	ATTENTION_DIMS = 1024 / ATTENTION_KEYS,         /* of a thread, at most */
+	ATTEND_THREADS = 128,
+	ATTEND_QUERIES = 16,        /* of a tile */
+	ATTEND_TILES = ATTEND_THREADS / 32,             /* of a thread block of attend_many */
+	ATTEND_STEP = 64,           /* keys */
+	ATTEND_RANGE = 256,         /* keys */
+	ATTEND_DIMS_MAX = 256,
+	ATTEND_STAGE_BYTES = ATTEND_STEP * 32 * 2,      /* of a step's keys or values, 32 dims */
+	ATTEND_STAGES_MAX = 4,      /* of attend_few's ring; else 2 */
 };
 
 /* Steps of run r of a sum over `steps` steps: [first, end). */
@@ -185,8 +193,10 @@ struct gate_args {
 	uint32_t act;                                   /* enum activation_kind */
 };
 
-/* One block's share of a page: K, then V, each [kv head][token][dims], dims being head_dim
- * padded to 8 with zeros; bf16 or f32.
+/* One block's share of a page: K as [kv head][token][dims], then V as [kv head][token / 8][dims]
+ * [token % 8], dims being head_dim padded to 8 with zeros; bf16 or f32.  So that 8 dims of a key,
+ * and 8 keys of a dim of the values, are 16 bytes of bf16: what a lane gives to the mma that
+ * sums over them.  8 tokens take as many bytes of K as of V, and begin as far in.
  */
 struct cuda_kv {
 	uint8_t *pages;                                 /* this block's share of page 0 */
@@ -195,32 +205,69 @@ struct cuda_kv {
 	uint32_t kv_heads, head_dim, dims, page_tokens, bf16;
 };
 
-/* append: rotates q in place and k, and writes k and v into the pages.
+/* append: rotates q and k, and writes k and v into the pages, q in place or as bf16; zeros to
+ * where the rows of the operand end which attention fills.
  *   q (rows, heads x head_dim); k, v (rows, kv_heads x head_dim)
- * Grid (rows), CUDA_ROW_THREADS.
+ *   q_bf16 (rows, heads, head_dim padded to 32 with zeros)
+ * Grid (rows, kv_heads), CUDA_ROW_THREADS.
  */
 struct append_args {
 	struct cuda_kv kv;
 	CUDA_ADDRESS(const struct cuda_row) row;
 	CUDA_ADDRESS(const uint32_t) pages;             /* page tables of all entries */
-	float *q, *k, *v;
+	float *q;
+	uint16_t *q_bf16;                               /* or NULL: in place */
+	CUDA_ADDRESS(const float) k;
+	CUDA_ADDRESS(const float) v;
 	CUDA_ADDRESS(const float) cosines;              /* (rows, rope_dims / 2) */
 	CUDA_ADDRESS(const float) sines;
-	uint32_t heads, rope_dims;
+	CUDA_ADDRESS(void) out;                         /* (rows, stride) */
+	uint32_t heads, rope_dims, stride, operand_bf16;
 };
 
+/* Consecutive queries of one sequence: query n is head n % group, of the heads that share a kv
+ * head, of the sequence's row n / group in this batch.
+ */
+struct cuda_attend_item {
+	uint32_t row;               /* the sequence's first */
+	uint32_t query, count;      /* [query, query + count) */
+	uint32_t range, ranges;     /* few: its range; of how many */
+	uint32_t vector;            /* few, merge: of the (first) range's results, the first */
+};
+
+/* How many items of each kernel a batch has. */
+struct cuda_attend_sheet { uint32_t few, merge, many, unused; };
+
 /* attention: out[r][h] = softmax(q[r][h] . K * scale + slope * (key - position)) V over keys
- * max(0, p - window + 1)..p, as an operand.  Slots beyond add nothing, whatever they hold.
- * Grid (heads, rows), ATTENTION_KEYS threads.
+ * max(0, p - window + 1)..p, as an operand's columns.  Slots beyond add nothing, whatever they
+ * hold.
+ *   attention      f32 pages, or heads that the others do not take; a key per thread.
+ *                  Grid (heads, rows), ATTENTION_KEYS threads.
+ *   attend_few     bf16 pages: up to ATTEND_QUERIES queries and one range, for each item and kv
+ *                  head.  Any grid, ATTEND_THREADS.
+ *   attend_merge   the ranges of the same queries put together, where there are several.
+ *                  Any grid, ATTEND_THREADS.
+ *   attend_many_DIMS   up to ATTEND_TILES tiles of queries; heads of up to DIMS.
+ *                  Grid (items x kv_heads), ATTEND_THREADS.
+ * Results of ranges are vectors, [range][kv head][query] of each item of `merge`.
  */
 struct attend_args {
 	struct cuda_kv kv;
 	CUDA_ADDRESS(const struct cuda_row) row;
 	CUDA_ADDRESS(const uint32_t) pages;
-	CUDA_ADDRESS(const float) q;                    /* (rows, heads x head_dim) */
+	CUDA_ADDRESS(const float) q;                    /* attention: (rows, heads x head_dim) */
+	CUDA_ADDRESS(const uint16_t) q_bf16;            /* attend_*: as append leaves it */
 	CUDA_ADDRESS(const float) slopes;               /* (heads), NULL: no ALiBi */
 	CUDA_ADDRESS(void) out;                         /* (rows, stride) */
+	CUDA_ADDRESS(const struct cuda_attend_sheet) sheet;
+	CUDA_ADDRESS(const struct cuda_attend_item) few;
+	CUDA_ADDRESS(const struct cuda_attend_item) merge;
+	CUDA_ADDRESS(const struct cuda_attend_item) many;
+	CUDA_ADDRESS(float) parts;                      /* (vectors, dims) */
+	CUDA_ADDRESS(float) range_maxima;               /* (vectors) */
+	CUDA_ADDRESS(float) range_sums;                 /* (vectors) */
 	uint32_t heads, window, stride, operand_bf16;
+	uint32_t stages;                                /* of attend_few's ring */
 	float scale;
 };
 
@@ -269,7 +316,12 @@ struct add_positions_args {
 	LINEAR_KERNELS(KERNEL)                                \
 	KERNEL(GATE, gate, struct gate_args)                  \
 	KERNEL(APPEND, append, struct append_args)            \
-	KERNEL(ATTENTION, attention, struct attend_args) \
+	KERNEL(ATTENTION, attention, struct attend_args)      \
+	KERNEL(ATTEND_FEW, attend_few, struct attend_args)    \
+	KERNEL(ATTEND_MERGE, attend_merge, struct attend_args) \
+	KERNEL(ATTEND_MANY_64, attend_many_64, struct attend_args) \
+	KERNEL(ATTEND_MANY_128, attend_many_128, struct attend_args) \
+	KERNEL(ATTEND_MANY_256, attend_many_256, struct attend_args) \
 	KERNEL(EMBED, embed, struct embed_args)               \
 	KERNEL(ADD_POSITIONS, add_positions, struct add_positions_args)
 

@@ -173,6 +173,15 @@ PTX uint32_t bf16_pair(float low, float high)
 	return pair;
 }
 
+/* 2^x to about two units in the last place; 0 for -infinity and below the normal numbers. */
+PTX float exp2_near(float x)
+{
+	float v;
+
+	asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(v) : "f"(x));
+	return v;
+}
+
 PTX uint16_t f16_bits(float f)
 {
 	uint16_t h;

@@ -47,12 +47,13 @@ void cuda_queue_close(struct cuda_queue *q)
 	*q = (struct cuda_queue){ 0 };
 }
 
-void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
-		 const void *args)
+void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
+			uint32_t shared_bytes, const void *args)
 {
 	CUlaunchConfig config = {
 		.gridDimX = grid.x, .gridDimY = grid.y, .gridDimZ = 1,
 		.blockDimX = grid.threads, .blockDimY = 1, .blockDimZ = 1,
+		.sharedMemBytes = shared_bytes,
 		.hStream = q->stream,
 	};
 	void *parameters[] = { (void *)args };
@@ -62,6 +63,12 @@ void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid
 		note(q, q->device->driver.cuLaunchKernelEx(&config, q->device->kernels[k],
 							   parameters, NULL),
 		     cuda_kernel_name(k));
+}
+
+void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
+		 const void *args)
+{
+	cuda_launch_shared(q, k, grid, 0, args);
 }
 
 static CUdeviceptr address(const void *device)

@@ -30,6 +30,9 @@ void cuda_record(struct cuda_queue *q, CUevent event);
 /* args is the kernel's struct (kernels.h); it is copied. */
 void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
 		 const void *args);
+/* Likewise, with dynamic shared memory. */
+void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
+			uint32_t shared_bytes, const void *args);
 /* Between pinned host memory (device.h) and the device's. */
 void cuda_copy_in(struct cuda_queue *q, void *device_to, const void *from, uint64_t bytes);
 void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint64_t bytes);

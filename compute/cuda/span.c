@@ -100,12 +100,22 @@ static void want_step(struct span *s)
 	struct cuda_pass *p = &s->pass;
 	uint64_t rows = s->rows_max, angles = rows * (h->rope_dims / 2) * sizeof(float);
 	uint64_t per_sequence = (s->tokens_max + h->kv.page_tokens - 1) / h->kv.page_tokens;
+	struct cuda_attention_options attention = {
+		.kv = h->kv, .heads = h->heads, .window = h->window, .scale = h->scale,
+		.rows_max = s->rows_max, .entries_max = s->entries_max,
+		.tokens_max = s->tokens_max,
+		.tokens_room = (uint64_t)s->info.pages * h->kv.page_tokens,
+	};
 
 	s->table_room = s->entries_max * per_sequence;
 	/* Rows and the tables behind them come over in one copy. */
 	cuda_arena_want(a, &p->row, rows * sizeof(*p->row) + s->table_room * sizeof(*p->pages));
 	cuda_arena_want(a, &p->x, rows * h->hidden * sizeof(float));
+	cuda_attention_init(&p->attention, s->device, &attention);
+	cuda_attention_want(&p->attention, a);
 	cuda_arena_want(a, &p->q, rows * h->q_width * sizeof(float));
+	cuda_arena_want(a, &p->q_bf16,
+			rows * cuda_attention_q_width(&p->attention) * sizeof(*p->q_bf16));
 	cuda_arena_want(a, &p->k, rows * h->kv_width * sizeof(float));
 	cuda_arena_want(a, &p->v, rows * h->kv_width * sizeof(float));
 	cuda_arena_want(a, &p->up, rows * h->intermediate * sizeof(float));
@@ -170,19 +180,22 @@ static uint64_t widest_row(uint32_t hidden)
 static int open_pinned(struct span *s, struct error *e)
 {
 	uint64_t rows = s->rows_max, head = rows * sizeof(*s->rows);
-	uint64_t tables = align_up(head + s->table_room * sizeof(*s->tables), STAGE_ALIGNMENT);
+	uint64_t sheet = align_up(head + s->table_room * sizeof(*s->tables), STAGE_ALIGNMENT);
+	uint64_t stage = align_up(sheet + cuda_attention_host_bytes(&s->pass.attention),
+				  STAGE_ALIGNMENT);
 	uint8_t *base;
 	int rc;
 
 	s->stage_row_bytes = widest_row(s->info.hidden);
 	rc = cuda_host_alloc(s->device, &s->pinned,
-			     tables + MAX(2 * rows * s->stage_row_bytes, STAGE_LEAST), e);
+			     stage + MAX(2 * rows * s->stage_row_bytes, STAGE_LEAST), e);
 	if (rc < 0)
 		return rc;
 	base = s->pinned;
 	s->rows = s->pinned;
 	s->tables = (uint32_t *)(base + head);
-	s->in_stage = base + tables;
+	cuda_attention_host(&s->pass.attention, base + sheet);
+	s->in_stage = base + stage;
 	s->out_stage = s->in_stage + rows * s->stage_row_bytes;
 	return 0;
 }
@@ -372,14 +385,19 @@ static void lay_batch(struct span *s, const struct batch *b)
 {
 	uint32_t rows = 0, pages = 0;
 
+	cuda_attention_begin(&s->pass.attention);
 	for (uint32_t i = 0; i < b->count; i++) {
-		assert(rows + b->entries[i].rows <= s->rows_max);
-		pages += lay_entry(s, &b->entries[i], rows, pages);
-		rows += b->entries[i].rows;
+		const struct batch_entry *entry = &b->entries[i];
+
+		assert(rows + entry->rows <= s->rows_max);
+		pages += lay_entry(s, entry, rows, pages);
+		cuda_attention_add(&s->pass.attention, rows, entry->rows, entry->position);
+		rows += entry->rows;
 	}
 	s->pass.rows = rows;
 	cuda_copy_in(&s->queue, s->pass.row, s->rows, rows * sizeof(*s->rows));
 	cuda_copy_in(&s->queue, s->pass.pages, s->tables, pages * sizeof(*s->tables));
+	cuda_attention_send(&s->pass.attention, &s->queue);
 }
 
 int cuda_span_submit(struct span *s, const struct batch *b)

@@ -45,6 +45,11 @@ struct __align__(8) uint2 { unsigned x, y; };
 struct __align__(16) float4 { float x, y, z, w; };
 struct __align__(8) float2 { float x, y; };
 
+static inline float4 make_float4(float x, float y, float z, float w)
+{
+	return { x, y, z, w };
+}
+
 using std::max;
 using std::min;
 
@@ -174,6 +179,13 @@ static inline uint32_t bf16x2_add(uint32_t a, uint32_t b)
 {
 	return bf16_pair(f32_of_bf16((uint16_t)a) + f32_of_bf16((uint16_t)b),
 			 f32_of_bf16((uint16_t)(a >> 16)) + f32_of_bf16((uint16_t)(b >> 16)));
+}
+
+static inline float exp2_near(float x)
+{
+	float v = exp2f(x);
+
+	return v < 1.17549435e-38f ? 0.0f : v;
 }
 
 static inline uint16_t f16_bits(float f) { return f16_of_f32(f); }

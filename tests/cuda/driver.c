@@ -109,6 +109,9 @@ EXPORT CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, C
 	case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
 		*value = 4;
 		break;
+	case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN:
+		*value = (int)setting("shared", GRID_SHARED_MAX);
+		break;
 	default:
 		return CUDA_ERROR_INVALID_VALUE;
 	}
@@ -163,6 +166,17 @@ EXPORT CUresult cuModuleGetFunction(CUfunction *out, CUmodule module, const char
 {
 	*out = (CUfunction)(void *)kernel_find(name);
 	return *out ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+EXPORT CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute attribute, int value)
+{
+	struct kernel_row *kernel = (struct kernel_row *)(void *)f;
+
+	if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
+	    value > GRID_SHARED_MAX)
+		return CUDA_ERROR_INVALID_VALUE;
+	kernel->shared_bytes_max = (size_t)value;
+	return check();
 }
 
 /* ---- events ---- */
@@ -399,13 +413,14 @@ EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, voi
 				 void **extra)
 {
 	const struct kernel_row *kernel = (const struct kernel_row *)(void *)f;
+	size_t shared_max = MAX(kernel->shared_bytes_max, (size_t)SHARED_BYTES_MAX);
 	CUresult status = check();
 	struct stream_op *op;
 
 	if (status != CUDA_SUCCESS)
 		return status;
 	if (config->gridDimY > GRID_Y_MAX || config->gridDimZ > GRID_Y_MAX ||
-	    config->sharedMemBytes > SHARED_BYTES_MAX || kernel->args_bytes > STREAM_ARGS_MAX)
+	    config->sharedMemBytes > shared_max || kernel->args_bytes > STREAM_ARGS_MAX)
 		return CUDA_ERROR_INVALID_VALUE;
 	pthread_mutex_lock(&lock);
 	op = stream_add(config->hStream);

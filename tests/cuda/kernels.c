@@ -15,14 +15,14 @@ CUDA_KERNELS(KERNEL)
 PROBE_KERNELS(KERNEL)
 #undef KERNEL
 
-static const struct kernel_row kernels[] = {
-#define KERNEL(upper, name, args) { "petals_" #name, sizeof(args), run_##name },
+static struct kernel_row kernels[] = {
+#define KERNEL(upper, name, args) { "petals_" #name, sizeof(args), run_##name, 0 },
 	CUDA_KERNELS(KERNEL)
 	PROBE_KERNELS(KERNEL)
 #undef KERNEL
 };
 
-const struct kernel_row *kernel_find(const char *name)
+struct kernel_row *kernel_find(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LENGTH(kernels); i++)
 		if (strcmp(kernels[i].name, name) == 0)

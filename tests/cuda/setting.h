@@ -9,6 +9,7 @@
  *   version   CUDA version of the driver        13000
  *   memory    bytes of each device              8 GiB
  *   major     compute capability                9
+ *   shared    bytes of a thread block           227 KiB
  *
  * Threads    Reads the environment; as getenv().
  * Ownership  None.

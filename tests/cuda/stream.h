@@ -41,8 +41,9 @@ struct kernel_row {
 	const char *name;
 	size_t args_bytes;
 	void (*run)(const void *args);
+	size_t shared_bytes_max;        /* 0: what every kernel may have */
 };
-const struct kernel_row *kernel_find(const char *name);
+struct kernel_row *kernel_find(const char *name);
 
 CUstream stream_open(void);
 void stream_close(CUstream s);

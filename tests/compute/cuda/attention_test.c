@@ -1,7 +1,7 @@
 /* attention_test.c - rotation, pages and attention against f64: odd head counts, groups, windows,
  * ALiBi, permuted pages full of poison.
  *
- * Covers append.cu.
+ * Covers append.cu, attend_few.cu, attend_merge.cu, attend_many.cu, attention.cu.
  */
 #include <math.h>
 
@@ -11,27 +11,51 @@
 #include "tests/support/numbers.h"
 #include "tests/test.h"
 
-enum { PAGES = 40, TOKENS_MAX = 200 };
+enum { PAGES = 40, TOKENS_MAX = 600 };
 
 /* A sequence of `tokens` tokens in one block; all of its q, k, v before rotation. */
 struct scene {
 	uint32_t heads, kv_heads, head_dim, rope_dims, window, tokens;
 	bool bf16, alibi;
+	struct cuda_attention attention;
+	struct cuda_arena arena;
 	float *q, *k, *v, *cosines, *sines, *slopes;
 	struct cuda_shape shape;
 	uint32_t table[TOKENS_MAX];
 };
 
-static void scene_open(struct scene *s, struct random *r, int variant)
+/* Lists of items, and room for what they leave. */
+static void attention_open(struct gpu *g, struct scene *s)
+{
+	struct cuda_attention_options o = {
+		.kv = s->shape.kv, .heads = s->heads, .window = s->window, .scale = s->shape.scale,
+		.rows_max = TOKENS_MAX, .entries_max = 2, .tokens_max = TOKENS_MAX,
+		.tokens_room = PAGES * s->shape.kv.page_tokens,
+	};
+	struct error e = { 0 };
+	void *host;
+
+	cuda_attention_init(&s->attention, g->device, &o);
+	cuda_attention_want(&s->attention, &s->arena);
+	CHECK_OK(cuda_arena_open(&s->arena, g->device, "attention", &e), &e);
+	CHECK_OK(cuda_host_alloc(g->device, &host, cuda_attention_host_bytes(&s->attention) + 1,
+				 &e), &e);
+	cuda_attention_host(&s->attention, host);
+}
+
+static void scene_open(struct gpu *g, struct scene *s, struct random *r, int variant)
 {
 	struct model_config c = { .arch = arch_by_name("llama"), .hidden = 8 };
 	uint32_t pages;
 
 	*s = (struct scene){
 		.kv_heads = numbers_between(r, 1, 3), .head_dim = 2 * numbers_between(r, 1, 40),
-		.tokens = numbers_between(r, 1, TOKENS_MAX), .bf16 = variant % 2,
-		.alibi = variant % 4 == 2, .window = variant % 3 ? 0 : numbers_between(r, 1, 90),
+		.tokens = numbers_between(r, 1, variant % 4 == 3 ? TOKENS_MAX : 200),
+		.bf16 = variant % 2, .alibi = variant % 4 >= 2,
+		.window = variant % 3 ? 0 : numbers_between(r, 1, 90),
 	};
+	if (variant == 7)       /* several ranges, one by the next */
+		s->tokens = TOKENS_MAX;
 	s->heads = s->kv_heads * numbers_between(r, 1, 5);
 	s->rope_dims = s->alibi ? 0 : 2 * numbers_between(r, 0, s->head_dim / 2);
 	c.heads = s->heads;
@@ -50,10 +74,13 @@ static void scene_open(struct scene *s, struct random *r, int variant)
 	pages = (s->tokens + s->shape.kv.page_tokens - 1) / s->shape.kv.page_tokens;
 	for (uint32_t i = 0; i < pages; i++)
 		s->table[i] = (i * 7 + variant) % PAGES;
+	attention_open(g, s);
 }
 
-static void scene_close(struct scene *s)
+static void scene_close(struct gpu *g, struct scene *s)
 {
+	cuda_host_free(g->device, s->attention.host);
+	cuda_arena_close(&s->arena);
 	mem_free(s->q);
 	mem_free(s->k);
 	mem_free(s->v);
@@ -107,16 +134,18 @@ static void attention_twin(const struct scene *s, uint32_t token, uint32_t h, do
 	}
 }
 
-/* Tokens [first, end) as the rows of a batch; their attention as an f32 operand. */
-static void scene_run(struct gpu *g, const struct scene *s, uint8_t *pages, uint32_t first,
+/* Tokens [first, end) as the rows of a batch of one sequence; their attention as an f32
+ * operand.
+ */
+static void scene_run(struct gpu *g, struct scene *s, uint8_t *pages, uint32_t first,
 		      uint32_t end, float *out)
 {
 	const struct cuda_shape *h = &s->shape;
 	uint32_t rows = end - first, half = s->rope_dims / 2, before = g->count;
 	struct cuda_row row[TOKENS_MAX] = { { 0 } };
-	struct append_args put = { .kv = h->kv, .heads = s->heads, .rope_dims = s->rope_dims };
-	struct attend_args a = { .kv = h->kv, .heads = s->heads, .window = s->window,
-				 .stride = cuda_operand_stride(h->q_width), .scale = h->scale };
+	struct append_args put = { .kv = h->kv, .heads = s->heads, .rope_dims = s->rope_dims,
+				   .stride = cuda_operand_stride(h->q_width) };
+	struct cuda_attention_rows a = { .rows = rows };
 
 	for (uint32_t i = 0; i < rows; i++)
 		row[i] = (struct cuda_row){ .position = first + i, .first_page = 3 };
@@ -131,13 +160,19 @@ static void scene_run(struct gpu *g, const struct scene *s, uint8_t *pages, uint
 	put.v = gpu_new(g, s->v + (size_t)first * h->kv_width, rows * h->kv_width * 4);
 	put.cosines = gpu_new(g, s->cosines + (size_t)first * half, rows * half * 4 + 4);
 	put.sines = gpu_new(g, s->sines + (size_t)first * half, rows * half * 4 + 4);
+	if (s->attention.tiled)
+		put.q_bf16 = gpu_new(g, NULL, (uint64_t)rows * 2 *
+				     cuda_attention_q_width(&s->attention));
 	a.q = put.q;
+	a.q_bf16 = put.q_bf16;
 	a.slopes = s->alibi ? gpu_new(g, s->slopes, s->heads * 4) : NULL;
-	a.out = gpu_new(g, NULL, (uint64_t)rows * a.stride * 4);
+	a.out = put.out = gpu_new(g, NULL, (uint64_t)rows * put.stride * 4);
 	cuda_launch(&g->queue, CUDA_KERNEL_APPEND,
-		    (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS }, &put);
-	cuda_launch(&g->queue, CUDA_KERNEL_ATTENTION,
-		    (struct cuda_grid){ s->heads, rows, ATTENTION_KEYS }, &a);
+		    (struct cuda_grid){ rows, s->kv_heads, CUDA_ROW_THREADS }, &put);
+	cuda_attention_begin(&s->attention);
+	cuda_attention_add(&s->attention, 0, rows, first);
+	cuda_attention_send(&s->attention, &g->queue);
+	cuda_attend(&s->attention, &g->queue, &a);
 	gpu_read_operand(g, a.out, rows, h->q_width, false, out);
 	gpu_drop(g, before);
 }
@@ -163,6 +198,39 @@ static void check_pages(struct gpu *g, const struct scene *s, const uint8_t *pag
 	mem_free(page);
 }
 
+/* The last rows against the slow twin. */
+static void check_last(const struct scene *s, struct random *r, const float *got, int variant)
+{
+	double *expect = mem_calloc(s->shape.q_width, sizeof(*expect));
+	uint32_t last = s->tokens - 1 - (uint32_t)random_below(r, MIN(s->tokens, 5u));
+
+	for (uint32_t h = 0; h < s->heads; h++)
+		attention_twin(s, last, h, expect + h * s->head_dim);
+	if (!(numbers_error(got + (size_t)last * s->shape.q_width, expect, s->shape.q_width) <
+	      (s->bf16 ? 8e-3 : 1e-5)))
+		fail_msg("variant %d: %u heads of %u over %u tokens: off by %g", variant, s->heads,
+			 s->head_dim, s->tokens,
+			 numbers_error(got + (size_t)last * s->shape.q_width, expect,
+				       s->shape.q_width));
+	mem_free(expect);
+}
+
+/* A prompt in two parts, then some tokens one by one, into fresh pages. */
+static void run_in_parts(struct gpu *g, struct scene *s, struct random *r, float *out)
+{
+	uint32_t steps = MIN(s->tokens, 4u), prompt = s->tokens - steps;
+	uint32_t cut = prompt ? (uint32_t)random_below(r, prompt) : 0;
+	uint8_t *pages = gpu_new(g, NULL, PAGES * s->shape.share_bytes);
+
+	if (cut > 0)
+		scene_run(g, s, pages, 0, cut, out);
+	if (prompt > cut)
+		scene_run(g, s, pages, cut, prompt, out + (size_t)cut * s->shape.q_width);
+	for (uint32_t t = prompt; t < s->tokens; t++)
+		scene_run(g, s, pages, t, t + 1, out + (size_t)t * s->shape.q_width);
+	check_pages(g, s, pages);
+}
+
 /* Goal: whatever the heads, pages, windows and chunks, rows attend as the slow twin does, and
  * chunks change no bit.
  */
@@ -175,37 +243,27 @@ TEST(attention__agrees_with_f64)
 	gpu_open(&g);
 	for (int variant = 0; variant < 12; variant++) {
 		struct scene s;
-		uint32_t last, cut;
 		float *whole, *parts;
-		double *expect;
-		uint8_t *pages;
+		size_t count;
 
-		scene_open(&s, &r, variant);
-		whole = mem_calloc((size_t)s.tokens * s.shape.q_width, 4);
-		parts = mem_calloc((size_t)s.tokens * s.shape.q_width, 4);
-		expect = mem_calloc(s.shape.q_width, sizeof(*expect));
-		pages = gpu_new(&g, NULL, PAGES * s.shape.share_bytes);
-		scene_run(&g, &s, pages, 0, s.tokens, whole);
-		last = s.tokens - 1 - (uint32_t)random_below(&r, MIN(s.tokens, 5u));
-		for (uint32_t h = 0; h < s.heads; h++)
-			attention_twin(&s, last, h, expect + h * s.head_dim);
-		if (!(numbers_error(whole + (size_t)last * s.shape.q_width, expect,
-				    s.shape.q_width) < (s.bf16 ? 3e-3 : 1e-5)))
-			fail_msg("variant %d: %u heads of %u over %u tokens", variant, s.heads,
-				 s.head_dim, s.tokens);
-		cut = (uint32_t)random_below(&r, s.tokens);
-		pages = gpu_new(&g, NULL, PAGES * s.shape.share_bytes);
-		if (cut > 0)
-			scene_run(&g, &s, pages, 0, cut, parts);
-		scene_run(&g, &s, pages, cut, s.tokens,
-			  parts + (size_t)cut * s.shape.q_width);
-		check_pages(&g, &s, pages);
-		CHECK_BYTES(parts, whole, (size_t)s.tokens * s.shape.q_width * 4);
+		scene_open(&g, &s, &r, variant);
+		count = (size_t)s.tokens * s.shape.q_width;
+		whole = mem_calloc(count, 4);
+		parts = mem_calloc(count, 4);
+		scene_run(&g, &s, gpu_new(&g, NULL, PAGES * s.shape.share_bytes), 0, s.tokens,
+			  whole);
+		check_last(&s, &r, whole, variant);
+		run_in_parts(&g, &s, &r, parts);
+		for (size_t i = 0; i < count; i++)
+			if (memcmp(&whole[i], &parts[i], 4) != 0)
+				fail_msg("variant %d: %u heads of %u over %u tokens: row %zu's "
+					 "number %zu is %a as a whole, %a in parts", variant,
+					 s.heads, s.head_dim, s.tokens, i / s.shape.q_width,
+					 i % s.shape.q_width, (double)whole[i], (double)parts[i]);
 		gpu_drop(&g, 0);
-		mem_free(expect);
 		mem_free(parts);
 		mem_free(whole);
-		scene_close(&s);
+		scene_close(&g, &s);
 	}
 	gpu_close(&g);
 }
