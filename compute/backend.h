@@ -17,6 +17,8 @@
  *            must outlive span_open() only: weights are copied into the layout.
  * Units      Rows and positions are tokens; _bytes.
  * Errors     -ENOMEM, -ENOTSUP, -EINVAL, -EIO with a sentence (sizes, device, what to do).
+ *            A step that ends with -EIO has lost its device: so will every step after it,
+ *            and what its pages held is gone.
  */
 #ifndef PETALS_COMPUTE_BACKEND_H
 #define PETALS_COMPUTE_BACKEND_H

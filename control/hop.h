@@ -51,6 +51,9 @@ void hops_close(struct hops *h);                         /* NULL is fine */
 struct counters *hops_counters(struct hops *h);
 void hops_load(const struct hops *h, struct member_load *out);
 
+/* Whether a step told that the device is lost (backend.h): nothing runs here any more. */
+bool hops_lost(const struct hops *h);
+
 /* Refuses OPENs from now on and tells every client to move its session. */
 void hops_drain(struct hops *h);
 

@@ -78,6 +78,7 @@ struct hops {
 	uint64_t progress_ns;           /* a step came out, or the first one went in */
 	uint64_t expects_check_ns;
 	bool draining;
+	bool lost;                      /* the device */
 	struct counters *counters;
 	uint32_t series_steps[2], series_rows[2];   /* decode, prefill */
 	uint32_t row_bytes;

@@ -190,7 +190,6 @@ static void step_finish(struct hops *h, struct step *s)
 	struct hop *hop = s->hop;
 
 	message_put(node_transport(h->options.node), s->message);
-	hop->running--;
 	if (hop->state != HOP_CLOSED) {
 		const struct work *w = &s->work;
 
@@ -202,6 +201,7 @@ static void step_finish(struct hops *h, struct step *s)
 		else
 			step_pass_on(hop);
 	}
+	hop->running--;         /* not before: closing would free it */
 	hop_reap(hop);
 }
 
@@ -224,6 +224,7 @@ int hop_collect(struct hops *h)
 		h->running--;
 		h->running_rows -= w->rows;
 		h->progress_ns = node_now(h->options.node);
+		h->lost |= w->status == -EIO;
 		if (s->hop)
 			step_finish(h, s);
 		else

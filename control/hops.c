@@ -376,6 +376,11 @@ void hops_load(const struct hops *h, struct member_load *out)
 			add_link(h, hop, out);
 }
 
+bool hops_lost(const struct hops *h)
+{
+	return h->lost;
+}
+
 void hops_drain(struct hops *h)
 {
 	h->draining = true;

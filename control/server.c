@@ -45,6 +45,19 @@ const char *server_state_name(enum server_state state)
 	return names[state];
 }
 
+/* Nothing is told of it any more. */
+static bool is_over(const struct server *s)
+{
+	return s->state == SERVER_OFFLINE || s->state == SERVER_FAILED;
+}
+
+/* A step told that the device is lost, and nobody has done anything about it yet. */
+static bool is_broken(const struct server *s)
+{
+	return s->hops && hops_lost(s->hops) &&
+	       (s->state == SERVER_SERVING || s->state == SERVER_DRAINING);
+}
+
 static void server_announce(struct server *s)
 {
 	if (s->hops)
@@ -177,6 +190,27 @@ static void drain_poll(struct server *s, uint64_t now_ns)
 		left(s);
 }
 
+static void left_broken(void *ctx)
+{
+	struct server *s = ctx;
+
+	if (s->options.events.failed)
+		s->options.events.failed(s->options.ctx, "the device is lost: see the log; start "
+				 "the server again once it answers");
+}
+
+/* Nothing will run here again.  Who stays would be given sessions only to fail them. */
+static void server_break(struct server *s)
+{
+	s->state = SERVER_FAILED;
+	log_error("server", "the device is lost: leaving");
+	hops_drain(s->hops);
+	if (s->directory)
+		directory_client_leave(s->directory, NS_PER_S, left_broken, s);
+	else
+		left_broken(s);
+}
+
 static int server_poll(void *ctx, uint64_t now_ns)
 {
 	struct server *s = ctx;
@@ -186,7 +220,9 @@ static int server_poll(void *ctx, uint64_t now_ns)
 		server_loaded(s, outcome);
 	if (s->state == SERVER_DRAINING)
 		drain_poll(s, now_ns);
-	if (now_ns >= s->next_report_ns && s->state != SERVER_OFFLINE) {
+	if (is_broken(s))
+		server_break(s);
+	if (now_ns >= s->next_report_ns && !is_over(s)) {
 		server_announce(s);
 		s->next_report_ns = now_ns + LOAD_REPORT_NS;
 	}
@@ -197,8 +233,10 @@ static uint64_t server_deadline(void *ctx)
 {
 	const struct server *s = ctx;
 
-	if (s->state == SERVER_OFFLINE)
+	if (is_over(s))
 		return UINT64_MAX;          /* nothing is reported any more */
+	if (is_broken(s))
+		return 0;
 	if (s->state == SERVER_DRAINING && s->drain_deadline_ns)
 		return MIN(s->next_report_ns, s->drain_deadline_ns);
 	return s->next_report_ns;
@@ -288,7 +326,7 @@ struct directory_client *server_directory(struct server *s)
 
 void server_drain(struct server *s, uint64_t within_ns)
 {
-	if (s->state == SERVER_DRAINING || s->state == SERVER_OFFLINE)
+	if (s->state == SERVER_DRAINING || is_over(s))
 		return;
 	s->state = SERVER_DRAINING;
 	s->member.state = MEMBER_DRAINING;

@@ -9,6 +9,8 @@
  *                                                   are asked to move
  *   DRAINING  OFFLINE   the last session is gone,   the lease is given up
  *                       or the deadline passed
+ *   SERVING,  FAILED    a step lost the device      the lease is given up, sessions are asked
+ *   DRAINING                                        to move; then events.failed
  *
  * Without blocks of its own choice it joins first, loads what the directory grants, and
  * then serves.  The part of sessions that runs here is hop.h's.

@@ -303,7 +303,8 @@ static const struct program program = {
 		"steps of many sessions at once, passing hidden states on to the next hop.\n\n"
 		"On SIGTERM or SIGINT it takes no new sessions, asks clients to move theirs to "
 		"other servers, leaves the directory and exits 0; a second signal exits at "
-		"once.\n\n"
+		"once.  When its GPU is lost it leaves the directory and exits 1: its sessions "
+		"go on elsewhere.\n\n"
 		"A cuda device needs the module petals-cuda.so (PETALS_CUDA_MODULE names another "
 		"one) and NVIDIA's driver; PETALS_CUDA_LIBRARIES names a folder where "
 		"libcuda.so.1 and libcublasLt.so.13 are looked for first.",

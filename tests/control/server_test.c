@@ -1,9 +1,12 @@
 /* server_test.c - a server's life as the directory and its own program see it: joining, serving,
- * draining, offline; and the ways it can fail to start.
+ * draining, offline; and the ways it can fail to start, or later.
  */
 #include "control/server.h"
 
+#include <errno.h>
+
 #include "control/directory.h"
+#include "control/view.h"
 #include "dataplane/base/log.h"
 #include "tests/support/sim_program.h"
 #include "tests/test.h"
@@ -43,6 +46,7 @@ struct host_options {
 	uint64_t kv_bytes;
 	enum weight_format weights;
 	const struct address *directory;
+	const struct backend *backend;  /* NULL: the CPU's */
 };
 
 static void host_open_as(struct host *h, struct sim_network *network,
@@ -52,7 +56,8 @@ static void host_open_as(struct host *h, struct sim_network *network,
 		.threads = 1, .compute = COMPUTE_F32, .weights = as->weights,
 	};
 	struct server_options o = {
-		.backend = &backend_cpu, .directory = as->directory, .lease_ttl_ns = NS_PER_S,
+		.backend = as->backend ? as->backend : &backend_cpu,
+		.directory = as->directory, .lease_ttl_ns = NS_PER_S,
 		.span = {
 			.first = as->first, .end = as->end, .page_tokens = 16,
 			.kv_bytes = as->kv_bytes, .rows_max = 8, .entries_max = 8,
@@ -168,10 +173,10 @@ TEST(server__is_placed_among_its_own_kind)
 {
 	const struct address at = { "sim:1" };
 	const struct host_options as[] = {
-		{ "sim:11", 0, 2, 0, MIB, WEIGHTS_KEEP, &at },
-		{ "sim:12", 1, 3, 0, MIB, WEIGHTS_INT4, &at },
-		{ "sim:13", 0, 0, 2, MIB, WEIGHTS_KEEP, &at },
-		{ "sim:14", 0, 0, 2, MIB, WEIGHTS_INT4, &at },
+		{ "sim:11", 0, 2, 0, MIB, WEIGHTS_KEEP, &at, NULL },
+		{ "sim:12", 1, 3, 0, MIB, WEIGHTS_INT4, &at, NULL },
+		{ "sim:13", 0, 0, 2, MIB, WEIGHTS_KEEP, &at, NULL },
+		{ "sim:14", 0, 0, 2, MIB, WEIGHTS_INT4, &at, NULL },
 	};
 	static const uint32_t first[] = { 0, 1, 1, 0 };
 	struct directory_options o = {
@@ -201,4 +206,131 @@ TEST(server__is_placed_among_its_own_kind)
 	directory_close(directory);
 	sim_program_close(&program);
 	sim_network_close(network);
+}
+
+/* A device that can be lost. */
+static bool device_lost;
+
+static int wait_unless_lost(struct span *s)
+{
+	int rc = backend_cpu.span_wait(s);
+
+	return device_lost ? -EIO : rc;
+}
+
+/* A client that opens a session of two steps, and counts what it is told. */
+struct client {
+	struct sim_program program;
+	uint32_t peer, opened, results, refused, leaving;
+};
+
+static void on_opened(void *ctx, struct message *m)
+{
+	struct client *c = ctx;
+
+	c->opened++;
+	node_put(c->program.node, m);
+}
+
+static void on_result(void *ctx, struct message *m)
+{
+	struct client *c = ctx;
+
+	c->results++;
+	node_put(c->program.node, m);
+}
+
+static void on_refused(void *ctx, struct message *m)
+{
+	struct client *c = ctx;
+
+	c->refused++;
+	node_put(c->program.node, m);
+}
+
+static void on_leaving(void *ctx, struct message *m)
+{
+	struct client *c = ctx;
+
+	c->leaving++;
+	node_put(c->program.node, m);
+}
+
+static void client_open(struct client *c, const struct host *h)
+{
+	const struct wire_open open = {
+		.identity = le64_of(view_identity(model_fingerprint(h->model),
+						  server_span(h->server)->kind)),
+		.first = le32_of(1), .end = le32_of(3), .tokens_max = le32_of(16),
+		.next_epoch = le32_of(1), .hops = 1, .encoding = WIRE_F32,
+	};
+	const struct frame f = {
+		.type = WIRE_OPEN, .session = 7, .epoch = 1, .payload_bytes = sizeof(open),
+	};
+	struct address address = { "sim:9" };
+	struct error e;
+
+	*c = (struct client){ 0 };
+	sim_program_open(&c->program, h->network, ROLE_GATEWAY, "raw");
+	node_handle(c->program.node, WIRE_OPENED, on_opened, c);
+	node_handle(c->program.node, WIRE_RESULT, on_result, c);
+	node_handle(c->program.node, WIRE_REFUSED, on_refused, c);
+	node_handle(c->program.node, WIRE_LEAVING, on_leaving, c);
+	CHECK_OK(node_link(c->program.node, &address, &c->peer, &e), &e);
+	run_for(h->network, 50 * NS_PER_MS);
+	CHECK_EQ(node_send(c->program.node, c->peer, &f, &open), 0);
+	run_for(h->network, 50 * NS_PER_MS);
+	CHECK_EQ(c->opened, 1);
+}
+
+static void say_step(struct client *c, const struct host *h, uint32_t position)
+{
+	uint32_t hidden = model_config(h->model)->hidden;
+	struct message *m;
+
+	CHECK_EQ(transport_reserve(node_transport(c->program.node), c->peer, hidden * 4, &m), 0);
+	m->frame.type = WIRE_STEP;
+	m->frame.session = 7;
+	m->frame.epoch = 1;
+	m->frame.step = m->frame.position = position;
+	m->frame.rows = 1;
+	m->frame.width = hidden;
+	m->frame.encoding = WIRE_F32;
+	m->frame.flags = WIRE_WANT_LAST;
+	memset(m->payload, 0, hidden * 4);
+	transport_send(node_transport(c->program.node), m);
+	run_for(h->network, 50 * NS_PER_MS);
+}
+
+/* Goal: a server whose device is lost refuses the step, asks sessions to move, and leaves. */
+TEST(server__leaves_when_its_device_is_lost)
+{
+	struct backend backend = backend_cpu;
+	const struct host_options as = {
+		.address = "sim:9", .first = 1, .end = 3, .kv_bytes = MIB, .backend = &backend,
+	};
+	struct client c;
+	struct host h;
+
+	device_lost = false;
+	backend.span_wait = wait_unless_lost;
+	host_open_as(&h, test_network(), &as);
+	run_for(h.network, 100 * NS_PER_MS);
+	CHECK_EQ(server_state(h.server), SERVER_SERVING);
+	client_open(&c, &h);
+	say_step(&c, &h, 0);
+	CHECK(c.results == 1 && c.refused == 0);
+	device_lost = true;
+	say_step(&c, &h, 1);
+	CHECK(c.results == 1 && c.refused == 1);
+	CHECK_EQ(server_state(h.server), SERVER_FAILED);
+	CHECK_EQ(h.failed, 1);
+	CHECK(strstr(h.reason, "the device is lost"));
+	/* And stays so. */
+	server_drain(h.server, NS_PER_S);
+	run_for(h.network, 2 * NS_PER_S);
+	CHECK_EQ(server_state(h.server), SERVER_FAILED);
+	CHECK(h.failed == 1 && h.offline == 0);
+	sim_program_close(&c.program);
+	host_close(&h);
 }

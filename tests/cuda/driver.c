@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
@@ -40,11 +41,21 @@ static void die(const char *call, const char *what)
 	abort();
 }
 
+/* Once the file that PETALS_CUDA_LOST names is there, so is the end of this device. */
+static bool is_lost(void)
+{
+	const char *path = getenv("PETALS_CUDA_LOST");
+
+	return path && access(path, F_OK) == 0;
+}
+
 /* Every call that needs a context, and may fail for outside reasons. */
 static CUresult check(void)
 {
 	if (current != THE_CONTEXT || contexts == 0)
 		return CUDA_ERROR_INVALID_CONTEXT;
+	if (is_lost())
+		return CUDA_ERROR_LAUNCH_FAILED;
 	return fault_here() ? CUDA_ERROR_UNKNOWN : CUDA_SUCCESS;
 }
 

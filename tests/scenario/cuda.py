@@ -6,7 +6,20 @@ import signal
 import subprocess
 import tempfile
 
-from swarm import BIN, MODEL, Swarm, ask, check, check_equal, main, refuse, start
+from swarm import (
+    BIN,
+    MODEL,
+    Swarm,
+    alive,
+    ask,
+    check,
+    check_equal,
+    main,
+    metric,
+    refuse,
+    start,
+    wait_until,
+)
 
 TOKENS = 12
 with open("tests/data/smollm2/golden.json", encoding="utf-8") as f:
@@ -95,10 +108,46 @@ def golden_tokens_although_a_server_is_killed():
     check_equal(killed.logprobs, quiet.logprobs, "log-probabilities although it was killed")
 
 
+def server(swarm, first, end):
+    return start(
+        "petals-server", "--directory", swarm.directory, "--model", MODEL,
+        "--blocks", f"{first}:{end}", "--device", "cuda:0", "--compute", "f32",
+        "--metrics", "127.0.0.1:0",
+    )
+
+
+def links(swarm):
+    return metric(swarm.gateway + "/metrics", "petals_session_links")
+
+
+def golden_tokens_although_a_device_is_lost():
+    """The middle span is on a server whose device goes while it is the only one there."""
+    swarm = Swarm(3, compute="f32", server_flags=("--device", "cuda:0"))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["PETALS_CUDA_LOST"] = lost = os.path.join(folder, "lost")
+        doomed = server(swarm, 10, 20)
+        del os.environ["PETALS_CUDA_LOST"]
+        wait_until("four links of the gateway", lambda: links(swarm) == 4)
+        os.kill(swarm.servers[1]["pid"], signal.SIGTERM)
+        wait_until("the end of an idle server", lambda: not alive(swarm.servers[1]["pid"]))
+        wait_until("three links of the gateway", lambda: links(swarm) == 3)
+
+        def lose(answer):
+            if len(answer.tokens) == 2:
+                server(swarm, 10, 20)
+                open(lost, "w", encoding="utf-8").close()
+
+        answer = ask(swarm.gateway, PROMPT["ids"], TOKENS, lose)
+        check_equal(answer.tokens, PROMPT["tokens"][:TOKENS], "tokens although a device was lost")
+        check_equal(doomed.wait(10), 1, "exit status of the server whose device was lost")
+        check("the device is lost" in doomed.said(), f"it said: {doomed.said()}")
+
+
 main(
     hosts_that_will_not_do_are_refused_with_figures,
     devices_are_listed,
     a_fast_server_keeps_who_won_its_races,
     benches_measure_a_device,
     golden_tokens_although_a_server_is_killed,
+    golden_tokens_although_a_device_is_lost,
 )
