@@ -62,7 +62,5 @@ KERNEL(append)(const struct append_args a)
 		operand_store(key, d, there ? rotated(&a, a.k + from, d) : 0.0f, a.kv.bf16);
 		operand_store(value, 8 * d, there ? a.v[from + d] : 0.0f, a.kv.bf16);
 	}
-	if (kv_head == 0)
-		operand_pad(a.out, blockIdx.x, a.heads * a.kv.head_dim, a.stride,
-			    a.operand_bf16);
+	operand_pad(a.out, blockIdx.x, a.heads * a.kv.head_dim, a.stride, a.operand_bf16);
 }

@@ -90,11 +90,6 @@ uint32_t cuda_operand_widest(const struct cuda_shape *s)
 	return cuda_operand_stride(MAX(s->hidden, s->q_width));
 }
 
-static struct cuda_grid by_row(uint32_t rows)
-{
-	return (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS };
-}
-
 void cuda_norm(struct cuda_queue *q, const struct cuda_norm_shape *n, const float *x,
 	       uint32_t rows, const float *weight, const float *bias, float *out, void *operand,
 	       bool bf16)
@@ -105,7 +100,7 @@ void cuda_norm(struct cuda_queue *q, const struct cuda_norm_shape *n, const floa
 		.layer = n->layer, .epsilon = n->epsilon,
 	};
 
-	cuda_launch(q, CUDA_KERNEL_NORM, by_row(rows), &a);
+	cuda_launch(q, CUDA_KERNEL_NORM, (struct cuda_grid){ rows, 1, NORM_THREADS }, &a);
 }
 
 void cuda_operand(struct cuda_queue *q, const float *x, uint32_t rows, uint32_t columns,
@@ -113,7 +108,7 @@ void cuda_operand(struct cuda_queue *q, const float *x, uint32_t rows, uint32_t 
 {
 	struct operand_args a = { x, out, columns, cuda_operand_stride(columns), bf16 };
 
-	cuda_launch(q, CUDA_KERNEL_OPERAND, by_row(rows), &a);
+	cuda_launch(q, CUDA_KERNEL_OPERAND, cuda_by_row(rows, columns), &a);
 }
 
 static void norm(const struct cuda_pass *p, const float *weight, const float *bias, float *out,
@@ -200,5 +195,6 @@ void cuda_block_run(const struct cuda_pass *p, const struct cuda_block *b, uint8
 		norm(p, b->norm2_w, b->norm2_b, p->x, NULL);
 	}
 	if (s->round != ROW_F32)
-		cuda_launch(p->queue, CUDA_KERNEL_ROW_ROUND, by_row(p->rows), &round);
+		cuda_launch(p->queue, CUDA_KERNEL_ROW_ROUND, cuda_by_row(p->rows, s->hidden),
+			    &round);
 }

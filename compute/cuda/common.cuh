@@ -13,6 +13,17 @@
 enum { WARP = 32 };
 #define ALL_LANES 0xffffffffu
 
+/* A grid "by row": the first column of this thread, and from one to its next. */
+DEVICE uint32_t column_first(void)
+{
+	return blockIdx.y * blockDim.x + threadIdx.x;
+}
+
+DEVICE uint32_t column_step(void)
+{
+	return gridDim.y * blockDim.x;
+}
+
 DEVICE float bf16_value(uint32_t bits)
 {
 	return __uint_as_float(bits << 16);
@@ -36,10 +47,12 @@ DEVICE void operand_store(void *operand, uint64_t at, float value, bool bf16)
 		((float *)operand)[at] = value;
 }
 
-/* Zeros between the columns of an operand's row and its end. */
+/* Zeros between the columns of an operand's row and its end; one thread block of the row's. */
 DEVICE void operand_pad(void *operand, uint64_t row, uint32_t columns, uint32_t stride,
 			bool bf16)
 {
+	if (blockIdx.y > 0)
+		return;
 	for (uint32_t i = columns + threadIdx.x; i < stride; i += blockDim.x)
 		operand_store(operand, row * stride + i, 0, bf16);
 }

@@ -171,8 +171,7 @@ static void look_up(struct edge *g, uint32_t rows)
 		.scale = c->embed_scale,
 	};
 
-	cuda_launch(&g->queue, CUDA_KERNEL_EMBED, (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS },
-		    &a);
+	cuda_launch(&g->queue, CUDA_KERNEL_EMBED, cuda_by_row(rows, c->embed), &a);
 	if (!g->project_in.w)
 		return;
 	cuda_operand(&g->queue, g->narrow, rows, c->embed, g->bf16, g->operand);
@@ -197,7 +196,7 @@ static int embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t
 	look_up(g, rows);
 	if (g->positions)
 		cuda_launch(&g->queue, CUDA_KERNEL_ADD_POSITIONS,
-			    (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS }, &positions);
+			    cuda_by_row(rows, c->hidden), &positions);
 	if (g->embed_norm_w)
 		cuda_norm(&g->queue, &g->norm, g->x, rows, g->embed_norm_w, g->embed_norm_b, g->x,
 			  NULL, g->bf16);

@@ -5,7 +5,7 @@ KERNEL(gate)(const struct gate_args a)
 {
 	uint64_t r = blockIdx.x;
 
-	for (uint32_t i = threadIdx.x; i < a.columns; i += blockDim.x) {
+	for (uint32_t i = column_first(); i < a.columns; i += column_step()) {
 		float v = activate(a.gate[r * a.columns + i], a.act);
 
 		if (a.up)

@@ -18,7 +18,7 @@
  *              Runs are added in order, times int8's scale, then the bias, then the residual.
  *              Every kernel for a format follows it, for few rows or many.
  *   attention  attention.h.
- *   norms      128 strided sums, then a tree.
+ *   norms      NORM_THREADS strided sums, then a tree.
  * Contraction is off (-fmad=false): a*b+c is one FMA only where the source says fmaf().
  *
  * Threads    Kernels run in the order of their queue.
@@ -41,7 +41,10 @@
 
 enum {
 	CUDA_K_STEP = 32,           /* k of two mma; columns are padded to it with zeros */
-	CUDA_ROW_THREADS = 128,     /* of kernels that take a row per thread block */
+	CUDA_ROW_THREADS = 128,
+	CUDA_ROW_COLUMNS = 1024,    /* of a row, for a thread block of them */
+	NORM_THREADS = 512,         /* a row per thread block */
+	NORM_HELD = 32,             /* numbers of a row that a thread keeps */
 	LINEAR_RUNS = 4,
 	LINEAR_PARTS = 3,           /* matrices of a launch */
 	LINEAR_ROWS = 8,            /* rows of a tile */
@@ -78,9 +81,13 @@ struct cuda_row {
  * the columns zero.
  */
 
+/* Kernels whose grid is "by row" go through the columns of row blockIdx.x, shared among as many
+ * thread blocks as the grid is high, CUDA_ROW_THREADS each.
+ */
+
 /* row_in: x[r] = decode(row[r].in); cosines and sines of the row's position.
  *   x (rows, hidden) f32; cosines, sines (rows, half)
- * Grid (rows), CUDA_ROW_THREADS.  Angles are f32 products, as models were trained with.
+ * Grid by row.  Angles are f32 products, as models were trained with.
  */
 struct row_in_args {
 	CUDA_ADDRESS(const struct cuda_row) row;
@@ -91,14 +98,14 @@ struct row_in_args {
 	uint32_t hidden, half;
 };
 
-/* row_out: row[r].out = encode(x[r]), where wanted.  Grid (rows), CUDA_ROW_THREADS. */
+/* row_out: row[r].out = encode(x[r]), where wanted.  Grid by row. */
 struct row_out_args {
 	CUDA_ADDRESS(const struct cuda_row) row;
 	CUDA_ADDRESS(const float) x;
 	uint32_t hidden;
 };
 
-/* row_round: x[r] = decode(encode(x[r])) in place.  Grid (rows), CUDA_ROW_THREADS. */
+/* row_round: x[r] = decode(encode(x[r])) in place.  Grid by row. */
 struct row_round_args {
 	CUDA_ADDRESS(float) x;
 	uint32_t hidden, encoding;
@@ -120,7 +127,7 @@ struct measure_write_args {
 	uint32_t value;
 };
 
-/* operand: out = x as an operand.  Grid (rows), CUDA_ROW_THREADS. */
+/* operand: out = x as an operand.  Grid by row. */
 struct operand_args {
 	CUDA_ADDRESS(const float) x;                    /* (rows, columns) */
 	CUDA_ADDRESS(void) out;                         /* (rows, stride) */
@@ -129,7 +136,7 @@ struct operand_args {
 
 /* norm: rms    x * weight / sqrt(mean(x^2) + epsilon)
  *       layer  (x - mean) / sqrt(var + epsilon) * weight + bias
- * into an operand and/or, maybe in place, as f32.  Grid (rows), CUDA_ROW_THREADS.
+ * into an operand and/or, maybe in place, as f32.  Grid (rows), NORM_THREADS.
  */
 struct norm_args {
 	const float *x;                                 /* (rows, columns) */
@@ -182,9 +189,7 @@ struct linear_args {
 	uint32_t operand_stride;
 };
 
-/* gate: out = act(gate) * up, or act(gate) without up, as an operand.
- * Grid (rows), CUDA_ROW_THREADS.
- */
+/* gate: out = act(gate) * up, or act(gate) without up, as an operand.  Grid by row. */
 struct gate_args {
 	CUDA_ADDRESS(const float) gate;                 /* (rows, columns) */
 	CUDA_ADDRESS(const float) up;                   /* likewise, or NULL */
@@ -272,7 +277,7 @@ struct attend_args {
 };
 
 /* embed: out[r] = table[tokens[r]] * scale (+ positions[position + r]), f32.
- * Grid (rows), CUDA_ROW_THREADS.
+ * Grid by row.
  */
 struct embed_args {
 	CUDA_ADDRESS(const uint32_t) tokens;            /* (rows) */
@@ -283,7 +288,7 @@ struct embed_args {
 	float scale;
 };
 
-/* add_positions: x[r] += table[first + r].  Grid (rows), CUDA_ROW_THREADS. */
+/* add_positions: x[r] += table[first + r].  Grid by row. */
 struct add_positions_args {
 	CUDA_ADDRESS(float) x;                          /* (rows, columns) */
 	CUDA_ADDRESS(const float) table;                /* (positions, columns) */

@@ -152,7 +152,7 @@ static void activate_apart(struct cuda_queue *q, const struct cuda_activation *a
 	};
 
 	cuda_linear_all(q, p, a->up ? 2 : 1, operand, rows);
-	cuda_launch(q, CUDA_KERNEL_GATE, (struct cuda_grid){ rows, 1, CUDA_ROW_THREADS }, &g);
+	cuda_launch(q, CUDA_KERNEL_GATE, cuda_by_row(rows, g.columns), &g);
 }
 
 void cuda_linear_activate(struct cuda_queue *q, const struct cuda_activation *a,

@@ -22,6 +22,13 @@ struct cuda_queue {
 
 struct cuda_grid { uint32_t x, y, threads; };
 
+/* A grid by row (kernels.h). */
+static inline struct cuda_grid cuda_by_row(uint32_t rows, uint32_t columns)
+{
+	return (struct cuda_grid){ rows, (columns + CUDA_ROW_COLUMNS - 1) / CUDA_ROW_COLUMNS,
+				   CUDA_ROW_THREADS };
+}
+
 int cuda_queue_open(struct cuda_queue *q, struct device *d, struct error *e);
 void cuda_queue_close(struct cuda_queue *q);    /* waits; safe when zeroed */
 /* The event happens when all before it has run. */

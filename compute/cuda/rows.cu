@@ -76,8 +76,8 @@ DEVICE void int8_out(const float *x, uint32_t width, uint8_t *row)
 {
 	uint32_t lane = threadIdx.x % WARP;
 
-	for (uint32_t at = threadIdx.x / WARP * BLOCK; at < width;
-	     at += blockDim.x / WARP * BLOCK) {
+	for (uint32_t at = column_first() / WARP * BLOCK; at < width;
+	     at += column_step() / WARP * BLOCK) {
 		uint32_t count = min((uint32_t)BLOCK, width - at);
 		uint8_t *block = row + at / BLOCK * (SCALE_BYTES + BLOCK);
 		float scale = block_scale(x + at, count);
@@ -94,9 +94,9 @@ KERNEL(row_in)(const struct row_in_args a)
 	const struct cuda_row *row = &a.row[blockIdx.x];
 	uint64_t r = blockIdx.x;
 
-	for (uint32_t i = threadIdx.x; i < a.hidden; i += blockDim.x)
+	for (uint32_t i = column_first(); i < a.hidden; i += column_step())
 		a.x[r * a.hidden + i] = number_in(row->in, row->in_encoding, i);
-	for (uint32_t i = threadIdx.x; i < a.half; i += blockDim.x) {
+	for (uint32_t i = column_first(); i < a.half; i += column_step()) {
 		double angle = (double)((float)row->position * a.frequencies[i]);
 
 		a.cosines[r * a.half + i] = (float)cos(angle);
@@ -115,7 +115,7 @@ KERNEL(row_out)(const struct row_out_args a)
 		int8_out(x, a.hidden, row->out);
 		return;
 	}
-	for (uint32_t i = threadIdx.x; i < a.hidden; i += blockDim.x) {
+	for (uint32_t i = column_first(); i < a.hidden; i += column_step()) {
 		if (row->out_encoding == ROW_F32)
 			((float *)row->out)[i] = x[i];
 		else
@@ -128,8 +128,8 @@ DEVICE void int8_round(float *x, uint32_t width)
 {
 	uint32_t lane = threadIdx.x % WARP;
 
-	for (uint32_t at = threadIdx.x / WARP * BLOCK; at < width;
-	     at += blockDim.x / WARP * BLOCK) {
+	for (uint32_t at = column_first() / WARP * BLOCK; at < width;
+	     at += column_step() / WARP * BLOCK) {
 		uint32_t count = min((uint32_t)BLOCK, width - at);
 		float scale = block_scale(x + at, count);
 
@@ -146,7 +146,7 @@ KERNEL(row_round)(const struct row_round_args a)
 		int8_round(x, a.hidden);
 		return;
 	}
-	for (uint32_t i = threadIdx.x; i < a.hidden; i += blockDim.x)
+	for (uint32_t i = column_first(); i < a.hidden; i += column_step())
 		x[i] = a.encoding == ROW_F16 ? f16_value(f16_bits(x[i])) :
 					       bf16_value(bf16_bits(x[i]));
 }
@@ -155,7 +155,7 @@ KERNEL(operand)(const struct operand_args a)
 {
 	uint64_t r = blockIdx.x;
 
-	for (uint32_t i = threadIdx.x; i < a.columns; i += blockDim.x)
+	for (uint32_t i = column_first(); i < a.columns; i += column_step())
 		operand_store(a.out, r * a.stride + i, a.x[r * a.columns + i], a.bf16);
 	operand_pad(a.out, r, a.columns, a.stride, a.bf16);
 }

@@ -408,12 +408,12 @@ int cuda_span_submit(struct span *s, const struct batch *b)
 		.sines = p->sines, .hidden = s->info.hidden, .half = s->shape.rope_dims / 2,
 	};
 	struct row_out_args out = { p->row, p->x, s->info.hidden };
-	struct cuda_grid grid = { .y = 1, .threads = CUDA_ROW_THREADS };
+	struct cuda_grid grid;
 
 	assert(!s->batch && b->count > 0 && b->count <= s->entries_max);
 	assert(s->info.first <= b->first && b->first < b->end && b->end <= s->info.end);
 	lay_batch(s, b);
-	grid.x = p->rows;
+	grid = cuda_by_row(p->rows, s->info.hidden);
 	cuda_launch(&s->queue, CUDA_KERNEL_ROW_IN, grid, &in);
 	for (uint32_t block = b->first - s->info.first; block < b->end - s->info.first; block++)
 		cuda_block_run(p, &s->blocks[block], s->pages + block * s->shape.share_bytes,

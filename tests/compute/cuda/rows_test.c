@@ -11,7 +11,7 @@ enum { ROWS = 3 };
 
 static struct cuda_grid by_row(void)
 {
-	return (struct cuda_grid){ ROWS, 1, CUDA_ROW_THREADS };
+	return (struct cuda_grid){ ROWS, 2, CUDA_ROW_THREADS };
 }
 
 /* Numbers that are awkward: ties, zeros, subnormals, large ones. */
