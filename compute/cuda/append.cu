@@ -49,9 +49,14 @@ KERNEL(append)(const struct append_args a)
 	const struct cuda_row *row = &a.row[blockIdx.x];
 	uint32_t kv_head = blockIdx.y, group = a.heads / a.kv.kv_heads;
 	uint64_t from = ((uint64_t)blockIdx.x * a.kv.kv_heads + kv_head) * a.kv.head_dim;
-	uint8_t *key = key_at(&a.kv, a.pages, row, kv_head, row->position);
-	uint8_t *value = value_at(&a.kv, a.pages, row, kv_head, row->position);
+	uint8_t *key, *value;
 
+	wait_for_previous();
+	let_next_start();
+	if (!row->in)
+		return;
+	key = key_at(&a.kv, a.pages, row, kv_head, row->position);
+	value = value_at(&a.kv, a.pages, row, kv_head, row->position);
 	if (a.q_bf16)
 		convert_queries(&a, kv_head * group, group);
 	else

@@ -211,9 +211,12 @@ extern "C" __global__ void __launch_bounds__(ATTEND_THREADS)
 petals_attend_few(const struct attend_args a)
 {
 	uint8_t *shared = shared_memory();
-	uint32_t count = a.sheet->few * a.kv.kv_heads;
+	uint32_t count;
 	struct few f;
 
+	wait_for_previous();
+	let_next_start();
+	count = a.sheet->few * a.kv.kv_heads;
 	f.keys.a = &a;
 	f.stages = a.stages;
 	f.weights = (uint2 (*)[KEY_TILES][WARP])shared;

@@ -178,6 +178,8 @@ DEVICE void attend_many(const struct attend_args *a, const uint32_t dim_tiles_ma
 	uint8_t *shared = shared_memory();
 	struct many m;
 
+	wait_for_previous();
+	let_next_start();
 	if (item >= a->sheet->many)
 		return;
 	m.item = &a->many[item];

@@ -27,8 +27,11 @@ DEVICE void merge(const struct attend_args *a, const struct cuda_attend_item *it
 extern "C" __global__ void __launch_bounds__(ATTEND_THREADS)
 petals_attend_merge(const struct attend_args a)
 {
-	uint32_t count = a.sheet->merge * a.kv.kv_heads;
+	uint32_t count;
 
+	wait_for_previous();
+	let_next_start();
+	count = a.sheet->merge * a.kv.kv_heads;
 	for (uint32_t i = blockIdx.x; i < count; i += gridDim.x) {
 		const struct cuda_attend_item *item = &a.merge[i / a.kv.kv_heads];
 

@@ -8,6 +8,7 @@ enum {
 	WARPS = ATTEND_THREADS / 32,
 	STEPS = ATTEND_RANGE / ATTEND_STEP,
 	FRAGMENT_BYTES = 512,
+	UNIT = 16,                      /* of segments */
 };
 
 static uint32_t parts_of(uint64_t count, uint32_t each)
@@ -44,6 +45,11 @@ static uint32_t many_shared(const struct cuda_attention *t)
 	       WARPS * t->o.kv.dims / 8 * FRAGMENT_BYTES;
 }
 
+static uint32_t even(uint32_t n)
+{
+	return n + n % 2;
+}
+
 void cuda_attention_init(struct cuda_attention *t, const struct device *d,
 			 const struct cuda_attention_options *o)
 {
@@ -59,12 +65,16 @@ void cuda_attention_init(struct cuda_attention *t, const struct device *d,
 		   MAX(few_shared(t), many_shared(t)) <= d->shared_bytes_max;
 	if (!t->tiled)
 		return;
-	t->few_room = (uint32_t)ranges * parts_of(group(t), ATTEND_QUERIES);
-	t->merge_room = o->entries_max * parts_of(group(t), ATTEND_QUERIES);
-	t->many_room = parts_of((uint64_t)o->rows_max * group(t),
-				ATTEND_TILES * ATTEND_QUERIES) + o->entries_max;
+	/* Even: lists begin at whole units. */
+	t->few_room = even((uint32_t)ranges * parts_of(group(t), ATTEND_QUERIES));
+	t->merge_room = even(o->entries_max * parts_of(group(t), ATTEND_QUERIES));
+	t->many_room = even(parts_of((uint64_t)o->rows_max * group(t),
+				     ATTEND_TILES * ATTEND_QUERIES) + o->entries_max);
 	t->vector_room = (uint32_t)ranges * o->heads;
 }
+
+static_assert(2 * sizeof(struct cuda_attend_item) % UNIT == 0 &&
+	      sizeof(struct cuda_attend_sheet) % UNIT == 0, "two items are whole units");
 
 static uint64_t sheet_bytes(const struct cuda_attention *t)
 {
@@ -178,17 +188,34 @@ void cuda_attention_add(struct cuda_attention *t, uint32_t first_row, uint32_t r
 	}
 }
 
-/* The lists lie apart: the longest that were used end each copy. */
-void cuda_attention_send(struct cuda_attention *t, struct cuda_queue *q)
+static uint32_t units_of(uint32_t items)
+{
+	return parts_of((uint64_t)items * sizeof(struct cuda_attend_item), UNIT);
+}
+
+void cuda_attention_segments(const struct cuda_attention *t,
+			     struct cuda_segment out[CUDA_ATTENTION_SEGMENTS],
+			     uint32_t units[CUDA_ATTENTION_SEGMENTS])
 {
 	const struct cuda_attend_sheet *h = t->host;
-	uint64_t item = sizeof(struct cuda_attend_item);
 
+	for (uint32_t i = 0; i < CUDA_ATTENTION_SEGMENTS; i++) {
+		out[i] = (struct cuda_segment){ NULL, NULL };
+		units[i] = 0;
+	}
 	if (!t->tiled)
 		return;
-	cuda_copy_in(q, t->sheet, h, sizeof(*h) + h->few * item);
-	cuda_copy_in(q, merge_of(t, t->sheet), merge_of(t, t->host), h->merge * item);
-	cuda_copy_in(q, many_of(t, t->sheet), many_of(t, t->host), h->many * item);
+	out[0] = (struct cuda_segment){ h, t->sheet };
+	out[1] = (struct cuda_segment){ merge_of(t, t->host), merge_of(t, t->sheet) };
+	out[2] = (struct cuda_segment){ many_of(t, t->host), many_of(t, t->sheet) };
+	units[0] = sizeof(*h) / UNIT + units_of(h->few);
+	units[1] = units_of(h->merge);
+	units[2] = units_of(h->many);
+}
+
+bool cuda_attention_is_few(const struct cuda_attention *t)
+{
+	return !t->tiled || t->host->many == 0;
 }
 
 /* ---- launches ---- */
@@ -226,13 +253,13 @@ void cuda_attend(const struct cuda_attention *t, struct cuda_queue *q,
 		cuda_launch(q, CUDA_KERNEL_ATTENTION, grid, &a);
 		return;
 	}
-	grid.x = MIN(h->few * kv_heads, most);
-	if (h->few > 0)
+	grid.x = rows->recorded ? most : MIN(h->few * kv_heads, most);
+	if (grid.x > 0)
 		cuda_launch_shared(q, CUDA_KERNEL_ATTEND_FEW, grid, few_shared(t), &a);
-	grid.x = MIN(h->merge * kv_heads, most);
-	if (h->merge > 0)
+	grid.x = rows->recorded ? most : MIN(h->merge * kv_heads, most);
+	if (grid.x > 0)
 		cuda_launch(q, CUDA_KERNEL_ATTEND_MERGE, grid, &a);
-	grid.x = h->many * kv_heads;
-	if (h->many > 0)
+	grid.x = rows->recorded ? 0 : h->many * kv_heads;
+	if (grid.x > 0)
 		cuda_launch_shared(q, t->many, grid, many_shared(t), &a);
 }

@@ -63,12 +63,17 @@ KERNEL(attention)(const struct attend_args a)
 {
 	__shared__ float weights[ATTENTION_KEYS], scratch[WARP];
 	const struct cuda_row *row = &a.row[blockIdx.y];
-	uint32_t width = a.heads * a.kv.head_dim, head = blockIdx.x, end = row->position + 1;
-	uint32_t first = a.window && end > a.window ? end - a.window : 0;
+	uint32_t width = a.heads * a.kv.head_dim, head = blockIdx.x, end, first;
 	const float *q = a.q + (uint64_t)blockIdx.y * width + head * a.kv.head_dim;
 	struct running s = { -INFINITY, 0, { 0 } };
 	uint64_t at = (uint64_t)blockIdx.y * a.stride;
 
+	wait_for_previous();
+	let_next_start();
+	if (!row->in)
+		return;
+	end = row->position + 1;
+	first = a.window && end > a.window ? end - a.window : 0;
 	for (uint32_t base = first / ATTENTION_KEYS * ATTENTION_KEYS; base < end;
 	     base += ATTENTION_KEYS)
 		attend(&a, row, q, base, first, weights, scratch, &s);

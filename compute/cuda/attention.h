@@ -65,6 +65,7 @@ struct cuda_attention_rows {
 	void *out;                      /* (rows, cuda_operand_stride(heads x head_dim)) */
 	bool operand_bf16;
 	uint32_t rows;
+	bool recorded;                  /* for whichever batch of few rows: a graph's */
 };
 
 void cuda_attention_init(struct cuda_attention *t, const struct device *d,
@@ -75,12 +76,18 @@ void cuda_attention_host(struct cuda_attention *t, void *pinned);
 /* Elements of a row of q_bf16. */
 uint32_t cuda_attention_q_width(const struct cuda_attention *t);
 
-/* A batch: begin, its entries in order of rows, send. */
+/* A batch: begin, then its entries in order of rows.  The lists are then to be sent over. */
 void cuda_attention_begin(struct cuda_attention *t);
 void cuda_attention_add(struct cuda_attention *t, uint32_t first_row, uint32_t rows,
 			uint32_t position);
-void cuda_attention_send(struct cuda_attention *t, struct cuda_queue *q);
-/* What cuda_attention_send() said, for one block's keys and values. */
+/* The lists in use, as from and to where, and units of 16 bytes. */
+enum { CUDA_ATTENTION_SEGMENTS = 3 };
+void cuda_attention_segments(const struct cuda_attention *t,
+			     struct cuda_segment out[CUDA_ATTENTION_SEGMENTS],
+			     uint32_t units[CUDA_ATTENTION_SEGMENTS]);
+/* Whether it is launches that a graph may have recorded. */
+bool cuda_attention_is_few(const struct cuda_attention *t);
+/* What the lists say, for one block's keys and values. */
 void cuda_attend(const struct cuda_attention *t, struct cuda_queue *q,
 		 const struct cuda_attention_rows *rows);
 

@@ -137,7 +137,7 @@ static void attend(const struct cuda_pass *p, const struct cuda_kv *kv)
 	struct cuda_attention_rows rows = {
 		.kv = *kv, .row = p->row, .pages = p->pages, .q = p->q, .q_bf16 = p->q_bf16,
 		.slopes = p->slopes, .out = p->operand, .operand_bf16 = p->shape->bf16,
-		.rows = p->rows,
+		.rows = p->rows, .recorded = p->recorded,
 	};
 
 	cuda_attend(&p->attention, p->queue, &rows);

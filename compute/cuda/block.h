@@ -41,6 +41,7 @@ struct cuda_pass {
 	const struct cuda_shape *shape;
 	struct cuda_attention attention;
 	uint32_t rows;
+	bool recorded;                  /* for whichever rows: a graph's */
 	struct cuda_row *row;           /* (rows) */
 	uint32_t *pages;                /* page tables of all entries */
 	float *slopes;                  /* (heads), NULL without ALiBi */

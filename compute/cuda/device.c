@@ -29,6 +29,18 @@ uint32_t cuda_kernel_args_bytes(enum cuda_kernel k)
 	return kernels[k].args_bytes;
 }
 
+bool cuda_kernel_early(enum cuda_kernel k)
+{
+	static const bool early[CUDA_KERNEL_COUNT] = {
+#define KERNEL(upper) [CUDA_KERNEL_##upper] = true,
+		CUDA_EARLY_KERNELS(KERNEL)
+#undef KERNEL
+	};
+
+	assert(k < CUDA_KERNEL_COUNT);
+	return early[k];
+}
+
 /* ---- what there is ---- */
 
 static int attribute(const struct device *d, CUdevice_attribute a)

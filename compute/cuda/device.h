@@ -47,6 +47,7 @@ struct device {
 
 const char *cuda_kernel_name(enum cuda_kernel k);
 uint32_t cuda_kernel_args_bytes(enum cuda_kernel k);
+bool cuda_kernel_early(enum cuda_kernel k);              /* of CUDA_EARLY_KERNELS */
 
 int cuda_list(struct device_info *out, uint32_t room, struct error *e);
 int cuda_device_open(struct device **out, const struct device_options *o, struct error *e);

@@ -34,6 +34,8 @@ enum { CUDA_VERSION_LEAST = 13000 };    /* what the images are built for; driver
 	CALL(cuStreamCreate) CALL(cuStreamDestroy) CALL(cuStreamSynchronize)               \
 	CALL(cuModuleLoadData) CALL(cuModuleUnload) CALL(cuModuleGetFunction)              \
 	CALL(cuFuncSetAttribute)                                                           \
+	CALL(cuStreamBeginCapture) CALL(cuStreamEndCapture) CALL(cuGraphInstantiate)       \
+	CALL(cuGraphLaunch) CALL(cuGraphDestroy) CALL(cuGraphExecDestroy)                  \
 	CALL(cuLaunchKernelEx)
 
 struct cuda_driver {

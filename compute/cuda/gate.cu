@@ -5,6 +5,8 @@ KERNEL(gate)(const struct gate_args a)
 {
 	uint64_t r = blockIdx.x;
 
+	wait_for_previous();
+	let_next_start();
 	for (uint32_t i = column_first(); i < a.columns; i += column_step()) {
 		float v = activate(a.gate[r * a.columns + i], a.act);
 

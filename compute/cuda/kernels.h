@@ -41,6 +41,7 @@
 
 enum {
 	CUDA_K_STEP = 32,           /* k of two mma; columns are padded to it with zeros */
+	SHEET_SEGMENTS = 5,
 	CUDA_ROW_THREADS = 128,
 	CUDA_ROW_COLUMNS = 1024,    /* of a row, for a thread block of them */
 	NORM_THREADS = 512,         /* a row per thread block */
@@ -70,7 +71,7 @@ enum {
 
 /* A row of the batch: where it comes from, where it goes, which page table it has. */
 struct cuda_row {
-	const uint8_t *in;
+	const uint8_t *in;          /* NULL: it fills the batch up; zeros, and stored nowhere */
 	uint8_t *out;               /* NULL: not wanted */
 	uint32_t in_encoding, out_encoding;
 	uint32_t position;
@@ -80,6 +81,15 @@ struct cuda_row {
 /* Activations that a matrix multiplies: bf16 or f32, `stride` elements a row, those past
  * the columns zero.
  */
+
+/* sheet: copies segments of 16-byte units out of host memory.
+ * Any grid, CUDA_ROW_THREADS.
+ */
+struct cuda_segment { const void *from; void *to; };
+struct sheet_args {
+	CUDA_ADDRESS(const uint32_t) units;             /* (SHEET_SEGMENTS) also there */
+	struct cuda_segment segments[SHEET_SEGMENTS];
+};
 
 /* Kernels whose grid is "by row" go through the columns of row blockIdx.x, shared among as many
  * thread blocks as the grid is high, CUDA_ROW_THREADS each.
@@ -310,6 +320,7 @@ struct add_positions_args {
 	LINEAR_KERNELS_OF(KERNEL, Q4_1, q4_1)
 
 #define CUDA_KERNELS(KERNEL)                                  \
+	KERNEL(SHEET, sheet, struct sheet_args)               \
 	KERNEL(ROW_IN, row_in, struct row_in_args)            \
 	KERNEL(ROW_OUT, row_out, struct row_out_args)         \
 	KERNEL(ROW_ROUND, row_round, struct row_round_args)   \
@@ -329,6 +340,15 @@ struct add_positions_args {
 	KERNEL(ATTEND_MANY_256, attend_many_256, struct attend_args) \
 	KERNEL(EMBED, embed, struct embed_args)               \
 	KERNEL(ADD_POSITIONS, add_positions, struct add_positions_args)
+
+/* Those that begin with wait_for_previous(): they may be started before what precedes them
+ * has ended (queue.c).
+ */
+#define CUDA_EARLY_KERNELS(KERNEL)                                                           \
+	KERNEL(SHEET) KERNEL(ROW_IN) KERNEL(ROW_OUT) KERNEL(ROW_ROUND) KERNEL(OPERAND)       \
+	KERNEL(NORM) KERNEL(GATE) KERNEL(APPEND) KERNEL(ATTENTION) KERNEL(ATTEND_FEW)        \
+	KERNEL(ATTEND_MERGE) KERNEL(ATTEND_MANY_64) KERNEL(ATTEND_MANY_128)                  \
+	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS)
 
 enum cuda_kernel {
 #define KERNEL(upper, name, args) CUDA_KERNEL_##upper,

@@ -64,6 +64,8 @@ extern "C" __global__ void __launch_bounds__(NORM_THREADS) petals_norm(const str
 	float mean = 0, scale;
 	struct held h;
 
+	wait_for_previous();
+	let_next_start();
 	hold(&h, x, a.columns);
 	if (a.layer)
 		mean = mean_of(&h, x, a.columns, scratch);

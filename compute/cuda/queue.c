@@ -5,6 +5,8 @@
 
 #include "dataplane/base/log.h"
 
+enum { MAJOR_EARLY = 9 };               /* compute capability of early starts */
+
 static void note(struct cuda_queue *q, CUresult status, const char *what)
 {
 	struct error e = { 0 };
@@ -50,6 +52,10 @@ void cuda_queue_close(struct cuda_queue *q)
 void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
 			uint32_t shared_bytes, const void *args)
 {
+	CUlaunchAttribute early = {
+		.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION,
+		.value.programmaticStreamSerializationAllowed = 1,
+	};
 	CUlaunchConfig config = {
 		.gridDimX = grid.x, .gridDimY = grid.y, .gridDimZ = 1,
 		.blockDimX = grid.threads, .blockDimY = 1, .blockDimZ = 1,
@@ -59,10 +65,15 @@ void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_gr
 	void *parameters[] = { (void *)args };
 
 	assert(k < CUDA_KERNEL_COUNT && grid.x > 0 && grid.y > 0);
+	if (q->after_launch && q->device->major >= MAJOR_EARLY && cuda_kernel_early(k)) {
+		config.attrs = &early;
+		config.numAttrs = 1;
+	}
 	if (ready(q))
 		note(q, q->device->driver.cuLaunchKernelEx(&config, q->device->kernels[k],
 							   parameters, NULL),
 		     cuda_kernel_name(k));
+	q->after_launch = true;
 }
 
 void cuda_launch(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
@@ -76,16 +87,29 @@ static CUdeviceptr address(const void *device)
 	return (CUdeviceptr)(uintptr_t)device;
 }
 
+/* Copies and graphs are waited for as a whole. */
+static bool ready_for_other(struct cuda_queue *q)
+{
+	q->after_launch = false;
+	return ready(q);
+}
+
+void cuda_send(struct cuda_queue *q, CUgraphExec graph)
+{
+	if (ready_for_other(q))
+		note(q, q->device->driver.cuGraphLaunch(graph, q->stream), "a graph");
+}
+
 void cuda_copy_in(struct cuda_queue *q, void *device_to, const void *from, uint64_t bytes)
 {
-	if (bytes && ready(q))
+	if (bytes && ready_for_other(q))
 		note(q, q->device->driver.cuMemcpyHtoDAsync(address(device_to), from, bytes,
 							    q->stream), "copy in");
 }
 
 void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint64_t bytes)
 {
-	if (bytes && ready(q))
+	if (bytes && ready_for_other(q))
 		note(q, q->device->driver.cuMemcpyDtoHAsync(to, address(device_from), bytes,
 							    q->stream), "copy out");
 }
@@ -93,7 +117,7 @@ void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint
 void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_from,
 		      uint64_t bytes)
 {
-	if (bytes && ready(q))
+	if (bytes && ready_for_other(q))
 		note(q, q->device->driver.cuMemcpyDtoDAsync(address(device_to),
 							    address(device_from), bytes,
 							    q->stream), "copy within");
@@ -101,7 +125,7 @@ void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_
 
 void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes)
 {
-	if (bytes && ready(q))
+	if (bytes && ready_for_other(q))
 		note(q, q->device->driver.cuMemsetD8Async(address(device_to), 0, bytes,
 							  q->stream), "fill");
 }
@@ -120,6 +144,7 @@ int cuda_queue_wait(struct cuda_queue *q)
 	const struct cuda_driver *d = &q->device->driver;
 	CUresult status = d->cuCtxSetCurrent(q->device->context);
 
+	q->after_launch = false;
 	if (status == CUDA_SUCCESS)
 		status = d->cuStreamSynchronize(q->stream);
 	note(q, status, "a step");

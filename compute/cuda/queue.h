@@ -3,6 +3,9 @@
  * The first call that fails leaves its -errno in the queue and a line in the log; those after
  * it do nothing, and cuda_queue_wait() tells.  So that a block is a list of launches.
  *
+ * Where the device can (sm_90), a kernel of CUDA_EARLY_KERNELS that follows another is placed
+ * on the device while that one drains, and waits there.
+ *
  * Threads    One at a time per queue; each call makes the device's context current.
  * Ownership  cuda_queue_open() / cuda_queue_close().
  * Units      _bytes.
@@ -17,6 +20,7 @@ struct cuda_queue {
 	struct device *device;
 	CUstream stream;
 	int status;
+	bool after_launch;              /* what was sent last is a kernel */
 	struct cuda_lt *lt;             /* of a fast span: lt.h; NULL: deterministic */
 };
 
@@ -46,6 +50,8 @@ void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint
 void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_from,
 		      uint64_t bytes);
 void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes);
+/* A graph (graph.h). */
+void cuda_send(struct cuda_queue *q, CUgraphExec graph);
 /* Until all of it has run; the queue may be used again when it returned 0. */
 int cuda_queue_wait(struct cuda_queue *q);
 

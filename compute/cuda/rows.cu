@@ -94,8 +94,10 @@ KERNEL(row_in)(const struct row_in_args a)
 	const struct cuda_row *row = &a.row[blockIdx.x];
 	uint64_t r = blockIdx.x;
 
+	wait_for_previous();
+	let_next_start();
 	for (uint32_t i = column_first(); i < a.hidden; i += column_step())
-		a.x[r * a.hidden + i] = number_in(row->in, row->in_encoding, i);
+		a.x[r * a.hidden + i] = row->in ? number_in(row->in, row->in_encoding, i) : 0.0f;
 	for (uint32_t i = column_first(); i < a.half; i += column_step()) {
 		double angle = (double)((float)row->position * a.frequencies[i]);
 
@@ -109,6 +111,8 @@ KERNEL(row_out)(const struct row_out_args a)
 	const struct cuda_row *row = &a.row[blockIdx.x];
 	const float *x = a.x + (uint64_t)blockIdx.x * a.hidden;
 
+	wait_for_previous();
+	let_next_start();
 	if (!row->out)
 		return;
 	if (row->out_encoding == ROW_INT8) {
@@ -142,6 +146,8 @@ KERNEL(row_round)(const struct row_round_args a)
 {
 	float *x = a.x + (uint64_t)blockIdx.x * a.hidden;
 
+	wait_for_previous();
+	let_next_start();
 	if (a.encoding == ROW_INT8) {
 		int8_round(x, a.hidden);
 		return;
@@ -155,6 +161,8 @@ KERNEL(operand)(const struct operand_args a)
 {
 	uint64_t r = blockIdx.x;
 
+	wait_for_previous();
+	let_next_start();
 	for (uint32_t i = column_first(); i < a.columns; i += column_step())
 		operand_store(a.out, r * a.stride + i, a.x[r * a.columns + i], a.bf16);
 	operand_pad(a.out, r, a.columns, a.stride, a.bf16);

@@ -1,8 +1,5 @@
-/* span.c - opens a span, all of its memory at once, and runs batches through it.
- *
- * A step: the batch is described in pinned memory and copied over, rows are read from where
- * they landed, blocks are launched, rows are written to where they leave from.  Rows in
- * memory that the device does not reach go through the span's own pinned rows.
+/* span.c - opens a span: what of the device's memory it needs, all of it at once, and what is
+ * in there.  Its steps are step.c's.
  */
 #include "compute/cuda/span.h"
 
@@ -15,6 +12,7 @@
 
 enum {
 	STAGE_ALIGNMENT = 64, PAGE_TOKENS_STEP = 16,
+	TABLE_UNIT = 4,                 /* page numbers of 16 bytes: sheet.cu */
 	/* load_positions() */
 	STAGE_LEAST = 4 * MAX((int)CONFIG_HEADS_MAX, (int)CONFIG_HEAD_DIM_MAX),
 };
@@ -107,7 +105,7 @@ static void want_step(struct span *s)
 		.tokens_room = (uint64_t)s->info.pages * h->kv.page_tokens,
 	};
 
-	s->table_room = s->entries_max * per_sequence;
+	s->table_room = align_up(s->entries_max * per_sequence, TABLE_UNIT);
 	/* Rows and the tables behind them come over in one copy. */
 	cuda_arena_want(a, &p->row, rows * sizeof(*p->row) + s->table_room * sizeof(*p->pages));
 	cuda_arena_want(a, &p->x, rows * h->hidden * sizeof(float));
@@ -179,7 +177,9 @@ static uint64_t widest_row(uint32_t hidden)
 
 static int open_pinned(struct span *s, struct error *e)
 {
-	uint64_t rows = s->rows_max, head = rows * sizeof(*s->rows);
+	uint64_t rows = s->rows_max, units = align_up(SHEET_SEGMENTS * sizeof(*s->units),
+						      STAGE_ALIGNMENT);
+	uint64_t head = units + rows * sizeof(*s->rows);
 	uint64_t sheet = align_up(head + s->table_room * sizeof(*s->tables), STAGE_ALIGNMENT);
 	uint64_t stage = align_up(sheet + cuda_attention_host_bytes(&s->pass.attention),
 				  STAGE_ALIGNMENT);
@@ -192,7 +192,8 @@ static int open_pinned(struct span *s, struct error *e)
 	if (rc < 0)
 		return rc;
 	base = s->pinned;
-	s->rows = s->pinned;
+	s->units = s->pinned;
+	s->rows = (struct cuda_row *)(base + units);
 	s->tables = (uint32_t *)(base + head);
 	cuda_attention_host(&s->pass.attention, base + sheet);
 	s->in_stage = base + stage;
@@ -258,6 +259,8 @@ static int open_all(struct span *s, const struct span_options *o, struct error *
 		rc = cuda_weights_load(s->weights, &s->queue, o->progress, e);
 	if (rc == 0 && s->device->fast && s->shape.bf16)
 		rc = open_fast(s, e);
+	if (rc == 0)
+		rc = cuda_step_open(s, e);
 	/* The model may go now. */
 	cuda_weights_close(s->weights);
 	s->weights = NULL;
@@ -300,6 +303,7 @@ void cuda_span_close(struct span *s)
 {
 	if (!s)
 		return;
+	cuda_step_close(s);
 	cuda_lt_close(s->queue.lt);
 	cuda_queue_close(&s->queue);
 	cuda_host_free(s->device, s->pinned);
@@ -309,144 +313,4 @@ void cuda_span_close(struct span *s)
 	cuda_arena_close(&s->weight_arena);
 	mem_free(s->blocks);
 	mem_free(s);
-}
-
-/* ---- a step ---- */
-
-static bool aligned(const void *at, enum row_encoding encoding)
-{
-	uintptr_t number = encoding == ROW_F32 ? 4 : encoding == ROW_INT8 ? 1 : 2;
-
-	return (uintptr_t)at % number == 0;
-}
-
-/* Where the device finds the rows of an entry: as they are, or staged. */
-static const uint8_t *rows_in(struct span *s, const struct batch_entry *entry, uint32_t first)
-{
-	uint64_t bytes = entry->rows * row_bytes(entry->in_encoding, s->info.hidden);
-	const void *at = cuda_host_address(s->device, entry->in, bytes);
-	uint8_t *stage = s->in_stage + first * s->stage_row_bytes;
-
-	if (at && aligned(at, entry->in_encoding))
-		return at;
-	memcpy(stage, entry->in, bytes);
-	return cuda_host_address(s->device, stage, bytes);
-}
-
-static bool is_staged(struct span *s, const struct batch_entry *entry)
-{
-	uint64_t bytes = entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden);
-	const void *at = cuda_host_address(s->device, entry->out, bytes);
-
-	return !at || !aligned(at, entry->out_encoding);
-}
-
-static uint8_t *rows_out(struct span *s, const struct batch_entry *entry, uint32_t first)
-{
-	uint64_t bytes = entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden);
-
-	return cuda_host_address(s->device, is_staged(s, entry) ?
-				 s->out_stage + first * s->stage_row_bytes : entry->out, bytes);
-}
-
-/* Describes the rows of one entry; returns the page numbers it added. */
-static uint32_t lay_entry(struct span *s, const struct batch_entry *entry, uint32_t first_row,
-			  uint32_t first_page)
-{
-	uint32_t tokens = entry->position + entry->rows, unwanted = entry->rows - entry->out_rows;
-	uint32_t pages = (tokens + s->info.page_tokens - 1) / s->info.page_tokens;
-	uint64_t in_bytes = row_bytes(entry->in_encoding, s->info.hidden), out_bytes = 0;
-	const uint8_t *in = rows_in(s, entry, first_row);
-	uint8_t *out = NULL;
-
-	assert(entry->rows > 0 && entry->out_rows <= entry->rows && tokens <= s->tokens_max);
-	assert(first_page + pages <= s->table_room);
-	if (entry->out_rows > 0) {
-		out = rows_out(s, entry, first_row);
-		out_bytes = row_bytes(entry->out_encoding, s->info.hidden);
-	}
-	for (uint32_t r = 0; r < entry->rows; r++)
-		s->rows[first_row + r] = (struct cuda_row){
-			.in = in + r * in_bytes,
-			.out = r < unwanted ? NULL : out + (r - unwanted) * out_bytes,
-			.in_encoding = entry->in_encoding,
-			.out_encoding = entry->out_encoding,
-			.position = entry->position + r,
-			.first_page = first_page,
-		};
-	for (uint32_t i = 0; i < pages; i++) {
-		assert(entry->pages[i] < s->info.pages);
-		s->tables[first_page + i] = entry->pages[i];
-	}
-	return pages;
-}
-
-static void lay_batch(struct span *s, const struct batch *b)
-{
-	uint32_t rows = 0, pages = 0;
-
-	cuda_attention_begin(&s->pass.attention);
-	for (uint32_t i = 0; i < b->count; i++) {
-		const struct batch_entry *entry = &b->entries[i];
-
-		assert(rows + entry->rows <= s->rows_max);
-		pages += lay_entry(s, entry, rows, pages);
-		cuda_attention_add(&s->pass.attention, rows, entry->rows, entry->position);
-		rows += entry->rows;
-	}
-	s->pass.rows = rows;
-	cuda_copy_in(&s->queue, s->pass.row, s->rows, rows * sizeof(*s->rows));
-	cuda_copy_in(&s->queue, s->pass.pages, s->tables, pages * sizeof(*s->tables));
-	cuda_attention_send(&s->pass.attention, &s->queue);
-}
-
-int cuda_span_submit(struct span *s, const struct batch *b)
-{
-	const struct cuda_pass *p = &s->pass;
-	struct row_in_args in = {
-		.row = p->row, .frequencies = s->frequencies, .x = p->x, .cosines = p->cosines,
-		.sines = p->sines, .hidden = s->info.hidden, .half = s->shape.rope_dims / 2,
-	};
-	struct row_out_args out = { p->row, p->x, s->info.hidden };
-	struct cuda_grid grid;
-
-	assert(!s->batch && b->count > 0 && b->count <= s->entries_max);
-	assert(s->info.first <= b->first && b->first < b->end && b->end <= s->info.end);
-	lay_batch(s, b);
-	grid = cuda_by_row(p->rows, s->info.hidden);
-	cuda_launch(&s->queue, CUDA_KERNEL_ROW_IN, grid, &in);
-	for (uint32_t block = b->first - s->info.first; block < b->end - s->info.first; block++)
-		cuda_block_run(p, &s->blocks[block], s->pages + block * s->shape.share_bytes,
-			       s->info.page_bytes);
-	cuda_launch(&s->queue, CUDA_KERNEL_ROW_OUT, grid, &out);
-	if (s->queue.status < 0)
-		return s->queue.status;
-	s->batch = b;
-	return 0;
-}
-
-/* Copies what was staged to where it belongs. */
-static void deliver(struct span *s, const struct batch *b)
-{
-	uint32_t row = 0;
-
-	for (uint32_t i = 0; i < b->count; row += b->entries[i].rows, i++) {
-		const struct batch_entry *entry = &b->entries[i];
-		uint64_t bytes = entry->out_rows ?
-			entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden) : 0;
-
-		if (bytes > 0 && is_staged(s, entry))
-			memcpy(entry->out, s->out_stage + row * s->stage_row_bytes, bytes);
-	}
-}
-
-int cuda_span_wait(struct span *s)
-{
-	const struct batch *b = s->batch;
-	int rc = cuda_queue_wait(&s->queue);
-
-	s->batch = NULL;
-	if (rc == 0 && b)
-		deliver(s, b);
-	return rc;
 }

@@ -1,4 +1,4 @@
-/* span.h - consecutive blocks on one GPU: what span.c opens and page.c moves.
+/* span.h - consecutive blocks on one GPU: what span.c opens, step.c runs and page.c moves.
  *
  * Threads    One thread at a time uses a span.
  * Ownership  As backend.h says.
@@ -9,6 +9,9 @@
 #define PETALS_COMPUTE_CUDA_SPAN_H
 
 #include "compute/cuda/block.h"
+#include "compute/cuda/graph.h"
+
+enum { CUDA_GRAPHS = 7 };               /* of 1, 2, 4, .. 64 rows */
 
 struct span {
 	struct device *device;
@@ -25,6 +28,9 @@ struct span {
 	float *frequencies;             /* (rope_dims / 2) */
 
 	struct cuda_pass pass;
+	struct cuda_graph graphs[CUDA_GRAPHS];
+	struct sheet_args sheet;
+	uint32_t *units;                /* on the host, pinned: what to fetch of each segment */
 	uint32_t *tables;               /* on the host: page tables, behind the rows */
 	struct cuda_row *rows;          /* on the host, pinned: (rows_max) */
 	uint64_t table_room;            /* page numbers that fit */
@@ -35,6 +41,10 @@ struct span {
 	void *pinned;                   /* all of the above */
 	const struct batch *batch;      /* submitted, not waited for */
 };
+
+/* Prepares steps: all else is there. */
+int cuda_step_open(struct span *s, struct error *e);
+void cuda_step_close(struct span *s);    /* safe when zeroed */
 
 /* page's share for block `first`. */
 static inline uint8_t *cuda_span_page(const struct span *s, uint32_t page)

@@ -135,8 +135,8 @@ static inline void device_ldmatrix(grid_exchange twin, uint32_t out[4], const vo
 #define copy_commit grid_copy_commit
 #define copy_wait grid_copy_wait
 
-/* A kernel begins when the one before has ended. */
-static inline void wait_for_previous(void) {}
+/* A kernel begins when the one before has ended; that it would have waited is checked. */
+#define wait_for_previous grid_wait_previous
 static inline void let_next_start(void) {}
 
 static inline uint32_t lane_once(void) { return grid_self->lane; }

@@ -352,6 +352,8 @@ EXPORT CUresult cuStreamSynchronize(CUstream stream)
 	CUresult status = check();
 
 	pthread_mutex_lock(&lock);
+	if (stream_is_recording(stream))
+		die("cuStreamSynchronize", "the stream records a graph");
 	/* A device that is lost is lost with what it had to do. */
 	if (status == CUDA_SUCCESS)
 		stream_run(stream);
@@ -360,6 +362,61 @@ EXPORT CUresult cuStreamSynchronize(CUstream stream)
 	pthread_mutex_unlock(&lock);
 	return status;
 }
+
+/* ---- graphs ---- */
+
+EXPORT CUresult cuStreamBeginCapture(CUstream stream, CUstreamCaptureMode mode)
+{
+	CUresult status = check();
+
+	if (status == CUDA_SUCCESS)
+		stream_record(stream);
+	return status;
+}
+
+EXPORT CUresult cuStreamEndCapture(CUstream stream, CUgraph *out)
+{
+	if (!stream_is_recording(stream))
+		return CUDA_ERROR_ILLEGAL_STATE;
+	*out = stream_recorded(stream);
+	return *out ? check() : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+EXPORT CUresult cuGraphInstantiate(CUgraphExec *out, CUgraph graph, unsigned long long flags)
+{
+	CUresult status = check();
+
+	if (status != CUDA_SUCCESS)
+		return status;
+	*out = (CUgraphExec)(void *)graph_copy(graph);
+	return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+EXPORT CUresult cuGraphDestroy(CUgraph graph)
+{
+	graph_close(graph);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuGraphExecDestroy(CUgraphExec graph)
+{
+	graph_close((CUgraph)(void *)graph);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuGraphLaunch(CUgraphExec graph, CUstream stream)
+{
+	CUresult status = check();
+
+	if (status != CUDA_SUCCESS)
+		return status;
+	pthread_mutex_lock(&lock);
+	stream_add_graph(stream, (CUgraph)(void *)graph);
+	pthread_mutex_unlock(&lock);
+	return CUDA_SUCCESS;
+}
+
+/* ---- copies ---- */
 
 static CUresult copy(CUstream stream, void *to, const void *from, size_t bytes, bool to_device,
 		     bool from_device)
@@ -420,6 +477,14 @@ EXPORT CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char byte, size_t bytes
 	return CUDA_SUCCESS;
 }
 
+static bool is_early(const CUlaunchConfig *config)
+{
+	for (unsigned i = 0; i < config->numAttrs; i++)
+		if (config->attrs[i].id == CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION)
+			return config->attrs[i].value.programmaticStreamSerializationAllowed;
+	return false;
+}
+
 EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, void **parameters,
 				 void **extra)
 {
@@ -440,6 +505,7 @@ EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction f, voi
 	op->grid = (struct grid_dim){ config->gridDimX, config->gridDimY, config->gridDimZ };
 	op->block = (struct grid_dim){ config->blockDimX, config->blockDimY, config->blockDimZ };
 	op->shared_bytes = config->sharedMemBytes;
+	op->early = is_early(config);
 	memcpy(op->args, parameters[0], kernel->args_bytes);
 	pthread_mutex_unlock(&lock);
 	return CUDA_SUCCESS;

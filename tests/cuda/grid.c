@@ -23,6 +23,7 @@ static struct {
 	const char *name;
 	uint8_t shared[GRID_SHARED_MAX] __attribute__((aligned(128)));
 	size_t shared_bytes;
+	int early;
 	uint64_t seed, random;
 } grid;
 
@@ -201,6 +202,8 @@ static void thread_entry(void *ctx)
 
 	grid_self = t;
 	grid.kernel(grid.args);
+	if (grid.early && !t->waited)
+		grid_fail("was started early, and left without waiting for what precedes it");
 	t->state = GONE;
 }
 
@@ -281,6 +284,7 @@ static void run_block(void)
 		t->lane = i % GRID_WARP;
 		t->state = READY;
 		t->copy_count = t->copy_groups = 0;
+		t->waited = 0;
 	}
 	while (any)
 		if (!run_ready())
@@ -318,6 +322,16 @@ void grid_run(void (*kernel)(const void *args), const void *args, struct grid_di
 		grid_block.z = (unsigned)(b / size.x / size.y);
 		run_block();
 	}
+}
+
+void grid_wait_previous(void)
+{
+	grid_self->waited = 1;
+}
+
+void grid_expect_wait(int early)
+{
+	grid.early = early;
 }
 
 /* ---- memory ---- */

@@ -49,6 +49,7 @@ struct grid_thread {
 	/* asynchronous copies */
 	struct grid_copy copies[GRID_COPIES_MAX];
 	uint32_t copy_count, copy_groups;
+	int waited;
 };
 
 /* The thread that runs, and its thread block. */
@@ -61,6 +62,9 @@ void grid_run(void (*kernel)(const void *args), const void *args, struct grid_di
 void grid_barrier(const char *file, int line);
 void grid_warp(grid_exchange exchange, unsigned mask, const void *in, void *out,
 	       const char *file, int line);
+void grid_wait_previous(void);
+/* The grids to come may have been started early: each thread must wait. */
+void grid_expect_wait(int early);
 void *grid_shared(void);                /* dynamic shared memory */
 size_t grid_shared_bytes(void);
 /* Whether [at, at + bytes) is shared memory, dynamic or not. */

@@ -6,12 +6,13 @@
  * Threads    Under driver.c's lock.
  * Ownership  As cuda.h says.
  * Units      Bytes.
- * Errors     stream_open(): NULL without memory.
+ * Errors     stream_open(), stream_recorded(), graph_copy(): NULL without memory.
  */
 #ifndef PETALS_TESTS_CUDA_STREAM_H
 #define PETALS_TESTS_CUDA_STREAM_H
 
 #include <cuda.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "tests/cuda/grid.h"
@@ -26,7 +27,8 @@ struct stream_op {
 	const struct kernel_row *kernel;
 	struct grid_dim grid, block;
 	size_t shared_bytes;
-	uint8_t args[STREAM_ARGS_MAX];
+	bool early;                     /* may begin before what precedes it has ended */
+	uint8_t args[STREAM_ARGS_MAX] __attribute__((aligned(16)));
 	/* OP_CALL, with args */
 	void (*call)(const void *args);
 	/* OP_EVENT: `to` gets the time; the others */
@@ -50,5 +52,13 @@ void stream_close(CUstream s);
 struct stream_op *stream_add(CUstream s);       /* zeroed */
 void stream_run(CUstream s);                    /* all there is */
 void stream_drop(CUstream s);                   /* likewise */
+
+/* What is added between these is not run, but becomes a graph; NULL: none was begun. */
+void stream_record(CUstream s);
+CUgraph stream_recorded(CUstream s);
+bool stream_is_recording(CUstream s);
+CUgraph graph_copy(CUgraph g);
+void graph_close(CUgraph g);
+void stream_add_graph(CUstream s, CUgraph g);
 
 #endif

@@ -146,9 +146,11 @@ static void scene_run(struct gpu *g, struct scene *s, uint8_t *pages, uint32_t f
 	struct append_args put = { .kv = h->kv, .heads = s->heads, .rope_dims = s->rope_dims,
 				   .stride = cuda_operand_stride(h->q_width) };
 	struct cuda_attention_rows a = { .rows = rows };
+	struct cuda_segment segments[CUDA_ATTENTION_SEGMENTS];
+	uint32_t units[CUDA_ATTENTION_SEGMENTS];
 
 	for (uint32_t i = 0; i < rows; i++)
-		row[i] = (struct cuda_row){ .position = first + i, .first_page = 3 };
+		row[i] = (struct cuda_row){ .in = pages, .position = first + i, .first_page = 3 };
 	put.kv.pages = pages;
 	put.kv.page_bytes = h->share_bytes;
 	a.kv = put.kv;
@@ -171,7 +173,9 @@ static void scene_run(struct gpu *g, struct scene *s, uint8_t *pages, uint32_t f
 		    (struct cuda_grid){ rows, s->kv_heads, CUDA_ROW_THREADS }, &put);
 	cuda_attention_begin(&s->attention);
 	cuda_attention_add(&s->attention, 0, rows, first);
-	cuda_attention_send(&s->attention, &g->queue);
+	cuda_attention_segments(&s->attention, segments, units);
+	for (uint32_t i = 0; i < CUDA_ATTENTION_SEGMENTS; i++)
+		cuda_copy_in(&g->queue, segments[i].to, segments[i].from, units[i] * 16);
 	cuda_attend(&s->attention, &g->queue, &a);
 	gpu_read_operand(g, a.out, rows, h->q_width, false, out);
 	gpu_drop(g, before);
