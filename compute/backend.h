@@ -27,6 +27,7 @@
 #include "compute/model/model.h"
 #include "compute/quantise.h"
 #include "compute/row.h"
+#include "compute/sampler_math.h"
 #include "dataplane/base/error.h"
 #include "dataplane/base/module.h"
 
@@ -143,6 +144,11 @@ struct backend {
 			  uint32_t position, float *out);
 	/* rows x hidden f32 to rows x vocabulary logits (final norm included). */
 	int (*edge_logits)(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
+	/* A summary of each row's logits, where that is cheaper than all of them; the logits,
+	 * too, of rows for which whole[row].  NULL: edge_logits is as good.
+	 */
+	int (*edge_summary)(struct edge *g, const float *rows_in, uint32_t rows, const bool *whole,
+			    struct logits_summary *summary, float *logits);
 };
 
 /* The CPU backend, built in. */

@@ -14,6 +14,9 @@ struct edge_batch {
 	struct edge_job *first, *last;
 	float *rows;                    /* (rows_max, hidden) */
 	float *logits;                  /* (rows_max, vocabulary) */
+	/* Where the backend gives summaries: */
+	bool *whole;                    /* (rows_max) these rows need all of their logits */
+	struct logits_summary *summary; /* (rows_max) */
 };
 
 int edge_batch_open(struct edge_batch **out, const struct backend *backend, struct edge *edge,
@@ -29,7 +32,11 @@ int edge_batch_open(struct edge_batch **out, const struct backend *backend, stru
 	};
 	b->rows = mem_aligned(64, align_up((uint64_t)rows_max * hidden * sizeof(float), 64));
 	b->logits = mem_aligned(64, align_up((uint64_t)rows_max * vocabulary * sizeof(float), 64));
-	if (!b->rows || !b->logits) {
+	if (backend->edge_summary) {
+		b->whole = mem_calloc(rows_max, sizeof(*b->whole));
+		b->summary = mem_calloc(rows_max, sizeof(*b->summary));
+	}
+	if (!b->rows || !b->logits || (backend->edge_summary && (!b->whole || !b->summary))) {
 		edge_batch_close(b);
 		return -ENOMEM;
 	}
@@ -44,6 +51,8 @@ void edge_batch_close(struct edge_batch *b)
 	assert(!b->first);
 	mem_free(b->rows);
 	mem_free(b->logits);
+	mem_free(b->whole);
+	mem_free(b->summary);
 	mem_free(b);
 }
 
@@ -62,6 +71,11 @@ static void submit(void *ctx, void *job)
 	b->last = j;
 }
 
+static bool wants_whole(const struct edge_job *j)
+{
+	return j->kind != EDGE_NEXT || !sampler_is_plain(j->sampler);
+}
+
 /* Rows of the queue's head jobs that fit one pass over the head; their number. */
 static uint32_t gather(struct edge_batch *b)
 {
@@ -75,25 +89,46 @@ static uint32_t gather(struct edge_batch *b)
 		memcpy(b->rows + (uint64_t)rows * b->hidden,
 		       j->rows + (uint64_t)j->done * b->hidden,
 		       (uint64_t)take * b->hidden * sizeof(float));
+		for (uint32_t i = 0; i < take && b->whole; i++)
+			b->whole[rows + i] = wants_whole(j);
 		rows += take;
 	}
 	return rows;
 }
 
-/* One job's share of the logits, `rows` of them at most; how many it took. */
-static uint32_t choose(struct edge_batch *b, struct edge_job *j, float *logits, uint32_t rows)
+/* What the rows' logits are, or what they come to. */
+static int run_head(struct edge_batch *b, uint32_t rows)
+{
+	if (rows == 0)
+		return 0;
+	if (b->summary)
+		return b->backend->edge_summary(b->edge, b->rows, rows, b->whole, b->summary,
+						b->logits);
+	return b->backend->edge_logits(b->edge, b->rows, rows, b->logits);
+}
+
+/* The next token of a generation, by row `at`, and its embedding. */
+static void choose_next(struct edge_batch *b, struct edge_job *j, uint32_t at)
+{
+	if (b->summary && !b->whole[at])
+		sampler_next_plain(j->sampler, &b->summary[at], j->choices);
+	else
+		sampler_next(j->sampler, b->logits + (uint64_t)at * b->vocabulary, j->choices);
+	j->status = b->backend->edge_embed(b->edge, &j->choices->token, 1, j->position,
+					   j->embedded);
+}
+
+/* One job's share of the rows, those from `at` on, `rows` at most; how many it took. */
+static uint32_t choose(struct edge_batch *b, struct edge_job *j, uint32_t at, uint32_t rows)
 {
 	uint32_t take = MIN(j->count - j->done, rows);
 
-	if (j->kind == EDGE_NEXT) {
-		sampler_next(j->sampler, logits, j->choices);
-		j->status = b->backend->edge_embed(b->edge, &j->choices->token, 1, j->position,
-						   j->embedded);
-	} else {
+	if (j->kind == EDGE_NEXT)
+		choose_next(b, j, at);
+	else
 		for (uint32_t i = 0; i < take; i++)
-			sampler_score(j->sampler, logits + (uint64_t)i * b->vocabulary,
+			sampler_score(j->sampler, b->logits + (uint64_t)(at + i) * b->vocabulary,
 				      j->tokens[j->done + i], &j->choices[j->done + i]);
-	}
 	j->done += take;
 	return take;
 }
@@ -102,7 +137,7 @@ static bool turn(void *ctx, void (*done)(void *done_ctx, void *job), void *done_
 {
 	struct edge_batch *b = ctx;
 	uint32_t rows = gather(b), used = 0;
-	int rc = rows ? b->backend->edge_logits(b->edge, b->rows, rows, b->logits) : 0;
+	int rc = run_head(b, rows);
 
 	for (struct edge_job **at = &b->first, *j; (j = *at);) {
 		if (j->kind == EDGE_EMBED) {
@@ -113,8 +148,7 @@ static bool turn(void *ctx, void (*done)(void *done_ctx, void *job), void *done_
 			j->status = rc;
 			j->done = j->count;
 		} else if (used < rows) {
-			used += choose(b, j, b->logits + (uint64_t)used * b->vocabulary,
-				       rows - used);
+			used += choose(b, j, used, rows - used);
 		}
 		if (j->done < j->count) {
 			at = &j->next;

@@ -329,6 +329,20 @@ static uint32_t draw_token(struct sampler *s, const float *logits, uint32_t best
 	return token < s->vocabulary ? token : best;
 }
 
+bool sampler_is_plain(const struct sampler *s)
+{
+	return s->options.temperature <= 0 && s->options.top_logprobs == 0 && !s->original;
+}
+
+void sampler_next_plain(struct sampler *s, const struct logits_summary *l, struct choice *out)
+{
+	assert(sampler_is_plain(s));
+	out->token = l->token;
+	out->logprob = s->options.logprobs ? l->logit - logits_summary_log_sum(l) : NAN;
+	out->top_count = 0;
+	s->step++;
+}
+
 void sampler_next(struct sampler *s, float *logits, struct choice *out)
 {
 	const struct sampler_options *o = &s->options;

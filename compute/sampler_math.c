@@ -185,6 +185,12 @@ static float largest_of(const float *logits, uint32_t count)
 						largest_body(logits, count);
 }
 
+static float sum_of(const float *logits, uint32_t count, float largest)
+{
+	return __builtin_cpu_supports("avx2") ? sum_avx2(logits, count, largest) :
+						sum_body(logits, count, largest);
+}
+
 uint32_t logits_best(const float *logits, uint32_t count)
 {
 	float largest = -INFINITY;
@@ -202,16 +208,29 @@ uint32_t logits_best(const float *logits, uint32_t count)
 	return 0;
 }
 
+void logits_summarise(const float *logits, uint32_t count, struct logits_summary *out)
+{
+	out->token = logits_best(logits, count);
+	out->logit = logits[out->token];
+	out->largest = isnan(out->logit) ? -INFINITY : out->logit;
+	out->sum = isfinite(out->largest) ? sum_of(logits, count, out->largest) : 0;
+}
+
+static float log_sum(float largest, float sum)
+{
+	return isfinite(largest) ? largest + (float)log((double)sum) : largest;
+}
+
+float logits_summary_log_sum(const struct logits_summary *s)
+{
+	return log_sum(s->largest, s->sum);
+}
+
 float logits_log_sum(const float *logits, uint32_t count)
 {
 	float largest = largest_of(logits, count);
-	float sum;
 
-	if (!isfinite(largest))
-		return largest;
-	sum = __builtin_cpu_supports("avx2") ? sum_avx2(logits, count, largest) :
-					       sum_body(logits, count, largest);
-	return largest + (float)log((double)sum);
+	return isfinite(largest) ? log_sum(largest, sum_of(logits, count, largest)) : largest;
 }
 
 double logits_weigh(const float *logits, uint32_t count, float largest, float scale,

@@ -13,6 +13,17 @@
 
 #include "dataplane/base/types.h"
 
+/* What greedy sampling needs of logits. */
+struct logits_summary {
+	uint32_t token;                 /* logits_best() */
+	float logit;                    /* its logit */
+	float largest;                  /* that too, but for logits that are no numbers */
+	float sum;                      /* of exp(logit - largest), unless that is infinite */
+};
+void logits_summarise(const float *logits, uint32_t count, struct logits_summary *out);
+/* log(sum(exp(logits))). */
+float logits_summary_log_sum(const struct logits_summary *s);
+
 /* The largest logit, the lowest id among equals. */
 uint32_t logits_best(const float *logits, uint32_t count);
 /* log(sum(exp(logits))). */

@@ -288,4 +288,5 @@ const struct backend backend_cuda = {
 	.edge_bytes = cuda_edge_bytes,
 	.edge_embed = cuda_edge_embed,
 	.edge_logits = cuda_edge_logits,
+	.edge_summary = cuda_edge_summary,
 };

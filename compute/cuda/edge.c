@@ -28,9 +28,11 @@ struct edge {
 	float *x;                       /* (rows_max, hidden) */
 	float *narrow;                  /* (rows_max, embed) */
 	float *logits;                  /* (rows_max, vocabulary) */
+	struct cuda_best *best;         /* (rows_max) */
 	void *operand;
 
-	void *pinned;                   /* (rows_max, the longest of tokens, hidden, logits) */
+	/* (rows_max, the longest of tokens, hidden, summary and logits) */
+	void *pinned;
 };
 
 uint64_t cuda_edge_bytes(const struct edge *g)
@@ -70,6 +72,7 @@ static void want_step(struct edge *g)
 	cuda_arena_want(a, &g->x, rows * c->hidden * sizeof(float));
 	cuda_arena_want(a, &g->narrow, rows * c->embed * sizeof(float));
 	cuda_arena_want(a, &g->logits, rows * c->vocabulary * sizeof(float));
+	cuda_arena_want(a, &g->best, rows * sizeof(*g->best));
 	cuda_arena_want(a, &g->operand, rows * cuda_operand_stride(MAX(c->hidden, c->embed)) *
 			(g->bf16 ? 2 : 4));
 }
@@ -90,7 +93,8 @@ static int check_room(const struct edge *g, struct error *e)
 static int open_all(struct edge *g, const struct model *m, struct load_progress progress,
 		    struct error *e)
 {
-	uint64_t widest = MAX(g->config.hidden, g->config.vocabulary) * sizeof(float);
+	uint64_t widest = MAX(g->config.hidden, g->config.vocabulary) * sizeof(float) +
+			  sizeof(struct logits_summary);
 	int rc = cuda_queue_open(&g->queue, g->device, e);
 
 	if (rc == 0)
@@ -224,14 +228,14 @@ int cuda_edge_embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint3
 
 /* ---- logits ---- */
 
-static int logits_of(struct edge *g, const float *in, uint32_t rows, float *out)
+/* The logits of rows, on the device. */
+static void find_logits(struct edge *g, const float *in, uint32_t rows)
 {
 	const struct model_config *c = &g->config;
-	uint64_t bytes = (uint64_t)rows * c->vocabulary * sizeof(float);
-	int rc;
+	uint64_t bytes = (uint64_t)rows * c->hidden * sizeof(float);
 
-	memcpy(g->pinned, in, (uint64_t)rows * c->hidden * sizeof(float));
-	cuda_copy_in(&g->queue, g->x, g->pinned, (uint64_t)rows * c->hidden * sizeof(float));
+	memcpy(g->pinned, in, bytes);
+	cuda_copy_in(&g->queue, g->x, g->pinned, bytes);
 	if (g->final_norm_w)
 		cuda_norm(&g->queue, &g->norm, g->x, rows, g->final_norm_w, g->final_norm_b, NULL,
 			  g->operand, g->bf16);
@@ -242,6 +246,14 @@ static int logits_of(struct edge *g, const float *in, uint32_t rows, float *out)
 		cuda_operand(&g->queue, g->narrow, rows, c->embed, g->bf16, g->operand);
 	}
 	cuda_linear(&g->queue, &g->head, g->operand, rows, NULL, g->logits);
+}
+
+static int logits_of(struct edge *g, const float *in, uint32_t rows, float *out)
+{
+	uint64_t bytes = (uint64_t)rows * g->config.vocabulary * sizeof(float);
+	int rc;
+
+	find_logits(g, in, rows);
 	cuda_copy_out(&g->queue, g->pinned, g->logits, bytes);
 	rc = cuda_queue_wait(&g->queue);
 	if (rc == 0)
@@ -258,6 +270,52 @@ int cuda_edge_logits(struct edge *g, const float *rows_in, uint32_t rows, float 
 		take = MIN(rows - first, g->rows_max);
 		rc = logits_of(g, rows_in + (size_t)first * g->config.hidden, take,
 			       logits + (size_t)first * g->config.vocabulary);
+	}
+	pthread_mutex_unlock(&g->lock);
+	return rc;
+}
+
+static_assert(sizeof(struct cuda_best) == sizeof(struct logits_summary) &&
+	      offsetof(struct cuda_best, sum) == offsetof(struct logits_summary, sum),
+	      "the kernel writes summaries");
+
+static int summary_of(struct edge *g, const float *in, uint32_t rows, const bool *whole,
+		      struct logits_summary *summary, float *logits)
+{
+	uint64_t each = g->config.vocabulary * sizeof(float), bytes = rows * sizeof(*summary);
+	struct best_args a = { g->logits, g->best, g->config.vocabulary };
+	float *pinned = (float *)((uint8_t *)g->pinned + g->rows_max * sizeof(*summary));
+	int rc;
+
+	find_logits(g, in, rows);
+	cuda_launch(&g->queue, CUDA_KERNEL_BEST, (struct cuda_grid){ rows, 1, BEST_THREADS }, &a);
+	cuda_copy_out(&g->queue, g->pinned, g->best, bytes);
+	for (uint32_t r = 0; r < rows; r++)
+		if (whole[r])
+			cuda_copy_out(&g->queue, pinned + (size_t)r * g->config.vocabulary,
+				      g->logits + (size_t)r * g->config.vocabulary, each);
+	rc = cuda_queue_wait(&g->queue);
+	if (rc < 0)
+		return rc;
+	memcpy(summary, g->pinned, bytes);
+	for (uint32_t r = 0; r < rows; r++)
+		if (whole[r])
+			memcpy(logits + (size_t)r * g->config.vocabulary,
+			       pinned + (size_t)r * g->config.vocabulary, each);
+	return 0;
+}
+
+int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows, const bool *whole,
+		      struct logits_summary *summary, float *logits)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&g->lock);
+	for (uint32_t first = 0, take; first < rows && rc == 0; first += take) {
+		take = MIN(rows - first, g->rows_max);
+		rc = summary_of(g, rows_in + (size_t)first * g->config.hidden, take,
+				whole + first, summary + first,
+				logits + (size_t)first * g->config.vocabulary);
 	}
 	pthread_mutex_unlock(&g->lock);
 	return rc;

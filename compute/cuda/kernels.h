@@ -45,6 +45,7 @@ enum {
 	CUDA_ROW_THREADS = 128,
 	CUDA_ROW_COLUMNS = 1024,    /* of a row, for a thread block of them */
 	NORM_THREADS = 512,         /* a row per thread block */
+	BEST_THREADS = 512,
 	NORM_HELD = 32,             /* numbers of a row that a thread keeps */
 	LINEAR_RUNS = 4,
 	LINEAR_PARTS = 3,           /* matrices of a launch */
@@ -305,6 +306,16 @@ struct add_positions_args {
 	uint32_t columns, first;
 };
 
+/* best: of each row of logits, what sampler_math.h's logits_summarise() says, in its own layout.
+ * Grid (rows), BEST_THREADS.
+ */
+struct cuda_best { uint32_t token; float logit, largest, sum; };
+struct best_args {
+	CUDA_ADDRESS(const float) logits;               /* (rows, vocabulary) */
+	CUDA_ADDRESS(struct cuda_best) out;             /* (rows) */
+	uint32_t vocabulary;
+};
+
 #define LINEAR_KERNELS_OF(KERNEL, UPPER, name)                          \
 	KERNEL(LINEAR_##UPPER##_1, linear_##name##_1, struct linear_args) \
 	KERNEL(LINEAR_##UPPER##_2, linear_##name##_2, struct linear_args) \
@@ -339,7 +350,8 @@ struct add_positions_args {
 	KERNEL(ATTEND_MANY_128, attend_many_128, struct attend_args) \
 	KERNEL(ATTEND_MANY_256, attend_many_256, struct attend_args) \
 	KERNEL(EMBED, embed, struct embed_args)               \
-	KERNEL(ADD_POSITIONS, add_positions, struct add_positions_args)
+	KERNEL(ADD_POSITIONS, add_positions, struct add_positions_args) \
+	KERNEL(BEST, best, struct best_args)
 
 /* Those that begin with wait_for_previous(): they may be started before what precedes them
  * has ended (queue.c).
@@ -348,7 +360,7 @@ struct add_positions_args {
 	KERNEL(SHEET) KERNEL(ROW_IN) KERNEL(ROW_OUT) KERNEL(ROW_ROUND) KERNEL(OPERAND)       \
 	KERNEL(NORM) KERNEL(GATE) KERNEL(APPEND) KERNEL(ATTENTION) KERNEL(ATTEND_FEW)        \
 	KERNEL(ATTEND_MERGE) KERNEL(ATTEND_MANY_64) KERNEL(ATTEND_MANY_128)                  \
-	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS)
+	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS) KERNEL(BEST)
 
 enum cuda_kernel {
 #define KERNEL(upper, name, args) CUDA_KERNEL_##upper,

@@ -3,6 +3,8 @@
  */
 #include "compute/edge_batch.h"
 
+#include <math.h>
+
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "dataplane/base/random.h"
@@ -11,7 +13,7 @@
 enum { HIDDEN = 8, VOCABULARY = 50, ROWS_MAX = 3, JOBS = 40 };
 
 /* An edge whose logits are a plain function of the row; counts its passes and their rows. */
-static struct { uint32_t passes, rows_most; int fail; } fake;
+static struct { uint32_t passes, rows_most, summaries; int fail; } fake;
 
 static int embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
 		 float *out)
@@ -33,7 +35,26 @@ static int logits_of(struct edge *g, const float *rows, uint32_t count, float *l
 	return 0;
 }
 
+/* Logits of the rows that want them alone; the others' are as they were. */
+static int summary_of(struct edge *g, const float *rows, uint32_t count, const bool *whole,
+		      struct logits_summary *summary, float *logits)
+{
+	float all[ROWS_MAX * VOCABULARY];
+	int rc = logits_of(g, rows, count, all);
+
+	for (uint32_t r = 0; r < count && rc == 0; r++) {
+		logits_summarise(all + r * VOCABULARY, VOCABULARY, &summary[r]);
+		for (uint32_t v = 0; v < VOCABULARY; v++)
+			logits[r * VOCABULARY + v] = whole[r] ? all[r * VOCABULARY + v] : NAN;
+		fake.summaries += !whole[r];
+	}
+	return rc;
+}
+
 static const struct backend backend = { .edge_embed = embed, .edge_logits = logits_of };
+static const struct backend summing = {
+	.edge_embed = embed, .edge_logits = logits_of, .edge_summary = summary_of,
+};
 
 static void count_done(void *ctx, void *job)
 {
@@ -49,39 +70,41 @@ static void run_all(struct edge_batch *b, uint32_t expected)
 	CHECK_EQ(done, expected);
 }
 
-static struct sampler *greedy(void)
+static struct sampler *greedy(uint32_t top_logprobs)
 {
 	struct sampler_options o;
 	struct sampler *s;
 
 	sampler_options_default(&o);
 	o.temperature = 0;
+	o.top_logprobs = top_logprobs;
 	CHECK_EQ(sampler_open(&s, &o, VOCABULARY), 0);
 	return s;
 }
 
-/* Goal: a random mix of jobs: every one gets its own rows' results. */
-TEST(edge_batch__mixed_jobs_get_their_own_results)
+/* Every job gets its own rows' results; samplers of both kinds, in turns. */
+static void run_mixed_jobs(const struct backend *on)
 {
 	static float rows[JOBS][8][HIDDEN], embedded[JOBS][8][HIDDEN];
 	static struct choice choices[JOBS][8];
 	static uint32_t tokens[JOBS][8];
 	static struct edge_job jobs[JOBS];
-	struct sampler *sampler = greedy();
+	struct sampler *samplers[] = { greedy(0), greedy(2) };
 	struct edge_batch *b;
 	struct random r;
 
-	fake.passes = fake.rows_most = 0;
+	fake.passes = fake.rows_most = fake.summaries = 0;
 	fake.fail = 0;
 	random_seed(&r, test_seed());
-	CHECK_EQ(edge_batch_open(&b, &backend, NULL, VOCABULARY, HIDDEN, ROWS_MAX), 0);
+	CHECK_EQ(edge_batch_open(&b, on, NULL, VOCABULARY, HIDDEN, ROWS_MAX), 0);
 	for (int i = 0; i < JOBS; i++) {
 		struct edge_job *j = &jobs[i];
 
 		*j = (struct edge_job){
 			.kind = (enum edge_kind)random_below(&r, 3), .position = (uint32_t)i,
 			.tokens = tokens[i], .rows = &rows[i][0][0],
-			.embedded = &embedded[i][0][0], .sampler = sampler, .choices = choices[i],
+			.embedded = &embedded[i][0][0], .sampler = samplers[i % 2],
+			.choices = choices[i],
 		};
 		j->count = j->kind == EDGE_NEXT ? 1 : 1 + (uint32_t)random_below(&r, 8);
 		for (uint32_t k = 0; k < j->count; k++) {
@@ -97,6 +120,8 @@ TEST(edge_batch__mixed_jobs_get_their_own_results)
 		if (jobs[i].kind == EDGE_NEXT) {
 			CHECK_EQ(choices[i][0].token, (uint32_t)rows[i][0][0]);
 			CHECK_EQ(embedded[i][0][0], choices[i][0].token * 10 + (uint32_t)i);
+			CHECK_NEAR(choices[i][0].logprob, 5 - log(exp(5) + VOCABULARY - 1), 1e-5);
+			CHECK_EQ(choices[i][0].top_count, i % 2 ? 2 : 0);
 		}
 		for (uint32_t k = 0; jobs[i].kind == EDGE_SCORE && k < jobs[i].count; k++)
 			CHECK_EQ(choices[i][k].token, tokens[i][k]);
@@ -104,13 +129,23 @@ TEST(edge_batch__mixed_jobs_get_their_own_results)
 			CHECK_EQ(embedded[i][k][0], tokens[i][k] * 10 + (uint32_t)i + k);
 	}
 	edge_batch_close(b);
-	sampler_close(sampler);
+	sampler_close(samplers[0]);
+	sampler_close(samplers[1]);
+}
+
+/* Goal: a random mix of jobs come out right, on backends that give summaries and others. */
+TEST(edge_batch__mixed_jobs_get_their_own_results)
+{
+	run_mixed_jobs(&backend);
+	CHECK_EQ(fake.summaries, 0);
+	run_mixed_jobs(&summing);
+	CHECK(fake.summaries > 0);
 }
 
 /* Goal: a device that fails fails the jobs that needed it, and only those. */
 TEST(edge_batch__a_failing_head_fails_its_jobs)
 {
-	struct sampler *sampler = greedy();
+	struct sampler *sampler = greedy(0);
 	float row[HIDDEN] = { 0 }, out[HIDDEN];
 	uint32_t token = 3;
 	struct choice choice;
@@ -141,7 +176,7 @@ TEST(edge_batch_open__unwinds_every_failure)
 		struct edge_batch *b = NULL;
 
 		fault_arm(nth);
-		if (edge_batch_open(&b, &backend, NULL, VOCABULARY, HIDDEN, ROWS_MAX) == 0)
+		if (edge_batch_open(&b, &summing, NULL, VOCABULARY, HIDDEN, ROWS_MAX) == 0)
 			edge_batch_close(b);
 		CHECK_EQ(mem_live_blocks(), live);
 		if (!fault_fired())

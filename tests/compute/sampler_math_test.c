@@ -16,6 +16,7 @@ TEST(logits_weigh__agrees_with_f64)
 
 	random_seed(&r, test_seed());
 	for (uint32_t count = 1; count <= COUNT; count += 37) {
+		struct logits_summary summary;
 		float largest;
 		double sum = 0, exact = 0, least = 0.01;
 
@@ -30,6 +31,10 @@ TEST(logits_weigh__agrees_with_f64)
 			CHECK(logits[i] <= largest);
 		}
 		CHECK_NEAR(logits_log_sum(logits, count), log(exact), 3e-6);
+		logits_summarise(logits, count, &summary);
+		CHECK_EQ(summary.token, logits_best(logits, count));
+		CHECK(summary.logit == logits[summary.token]);
+		CHECK(logits_summary_log_sum(&summary) == logits_log_sum(logits, count));
 		sum = logits_weigh(logits, count, largest, 0.5f, (float)least, out);
 		for (uint32_t i = 0; i < count; i++) {
 			double w = exp(((double)logits[i] - (double)largest) * 0.5);

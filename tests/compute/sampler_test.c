@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "compute/sampler_math.h"
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "dataplane/base/random.h"
@@ -29,12 +30,27 @@ static struct sampler *open_sampler(const struct sampler_options *o, uint32_t vo
 	return s;
 }
 
+/* Greedy, by all of the logits and by their summary, which is as good. */
+static uint32_t next_both_ways(struct sampler *s, float *logits, uint32_t vocabulary)
+{
+	struct logits_summary summary;
+	struct choice c, plain;
+
+	logits_summarise(logits, vocabulary, &summary);
+	sampler_next(s, logits, &c);
+	CHECK(sampler_is_plain(s));
+	sampler_next_plain(s, &summary, &plain);
+	CHECK_EQ(plain.token, c.token);
+	CHECK_BYTES(&plain.logprob, &c.logprob, sizeof(c.logprob));
+	CHECK_EQ(plain.top_count, 0);
+	return c.token;
+}
+
 /* Goal: greedy takes the largest logit, the lowest id among equals, NaN never. */
 TEST(sampler_next__greedy)
 {
 	struct sampler_options o;
 	struct sampler *s;
-	struct choice c;
 	float logits[40];
 
 	sampler_options_default(&o);
@@ -43,19 +59,24 @@ TEST(sampler_next__greedy)
 	for (int i = 0; i < 40; i++)
 		logits[i] = (float)(i % 7);
 	logits[3] = NAN;
-	sampler_next(s, logits, &c);
-	CHECK_EQ(c.token, 6);
+	CHECK_EQ(next_both_ways(s, logits, 40), 6);
 	logits[39] = 6.5f;
-	sampler_next(s, logits, &c);
-	CHECK_EQ(c.token, 39);
+	CHECK_EQ(next_both_ways(s, logits, 40), 39);
 	for (int i = 0; i < 40; i++)
 		logits[i] = -INFINITY;
-	sampler_next(s, logits, &c);
-	CHECK_EQ(c.token, 0);
+	CHECK_EQ(next_both_ways(s, logits, 40), 0);
 	for (int i = 0; i < 40; i++)
 		logits[i] = NAN;
-	sampler_next(s, logits, &c);
-	CHECK_EQ(c.token, 0);
+	CHECK_EQ(next_both_ways(s, logits, 40), 0);
+	sampler_close(s);
+	o.top_logprobs = 1;
+	s = open_sampler(&o, 40);
+	CHECK(!sampler_is_plain(s));
+	sampler_close(s);
+	o.top_logprobs = 0;
+	o.presence_penalty = 1;
+	s = open_sampler(&o, 40);
+	CHECK(!sampler_is_plain(s));
 	sampler_close(s);
 }
 

@@ -52,6 +52,31 @@ static struct edge *open_edge(struct device **d, const struct model *m, enum com
 	return g;
 }
 
+/* Summaries are those of the logits; the logits themselves come where they are wanted. */
+static void check_summaries(struct edge *g, const struct model_config *c, const float *rows,
+			    const float *logits)
+{
+	size_t count = (size_t)TOKENS * c->vocabulary;
+	float *got = mem_calloc(count, sizeof(float));
+	struct logits_summary summaries[TOKENS], want;
+	bool whole[TOKENS];
+
+	for (int r = 0; r < TOKENS; r++)
+		whole[r] = r % 3 == 1;
+	CHECK_EQ(cuda_edge_summary(g, rows, TOKENS, whole, summaries, got), 0);
+	for (uint32_t r = 0; r < TOKENS; r++) {
+		size_t at = (size_t)r * c->vocabulary;
+
+		logits_summarise(logits + at, c->vocabulary, &want);
+		CHECK_BYTES(&summaries[r], &want, sizeof(want));
+		if (whole[r])
+			CHECK_BYTES(got + at, logits + at, c->vocabulary * sizeof(float));
+		else
+			CHECK(got[at] == 0);
+	}
+	mem_free(got);
+}
+
 static void check_mode(const struct model *m, const char *name, enum compute_mode mode,
 		       double tolerance)
 {
@@ -78,6 +103,7 @@ static void check_mode(const struct model *m, const char *name, enum compute_mod
 	if (!(difference(got, logits, logit) < tolerance))
 		fail_msg("%s, %s: logits off by %g", name, compute_mode_name(mode),
 			 difference(got, logits, logit));
+	check_summaries(g, c, states + state * c->blocks, got);
 	/* Row by row the same bits. */
 	for (uint32_t r = 0; r < TOKENS; r += 5) {
 		CHECK_EQ(cuda_edge_embed(g, tokens + r, 1, r, again), 0);
