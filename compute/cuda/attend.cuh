@@ -30,7 +30,7 @@ struct keys {
 
 /* What a lane has of the queries g and g + 8. */
 struct query {
-	uint32_t first, end;            /* keys it sees; none when the tile has no such query */
+	uint32_t first, end;            /* keys it sees; all when the tile has no such query */
 	float slope;
 };
 
@@ -49,7 +49,7 @@ DEVICE struct query query_of(const struct attend_args *a, const struct cuda_atte
 			     uint32_t kv_head, uint32_t q, uint32_t count)
 {
 	uint32_t group = a->heads / a->kv.kv_heads, f = item->query + q;
-	struct query v = { 0, 0, 0 };
+	struct query v = { 0, 0xffffffff, 0 };
 
 	if (q >= count)
 		return v;
@@ -169,15 +169,42 @@ DEVICE uint32_t key_of(uint32_t i, uint32_t c)
 	return i / 4 * 32 + threadIdx.x % 4 * 8 + i % 4 * 2 + c % 2;
 }
 
-/* In powers of two; -infinity where the query does not see the key. */
-DEVICE float score(const struct attend_args *a, const struct query *q, float product,
-		   uint32_t key)
+/* Products of the step at `base` become scores, in powers of two; -infinity where a query does
+ * not see a key.  Most steps are seen as a whole.
+ */
+DEVICE void finish_scores(const struct attend_args *a, const struct query q[2], uint32_t base,
+			  uint32_t first, uint32_t stride, const uint32_t tiles, float (*c)[4])
 {
-	float s = product * (a->scale * LOG2_E);
+	uint32_t end = base + ATTEND_STEP;
+	bool whole = q[0].first <= base && end <= q[0].end && q[1].first <= base && end <= q[1].end;
+	float scale = a->scale * LOG2_E;
 
+#pragma unroll
+	for (uint32_t i = 0; i < tiles; i++)
+#pragma unroll
+		for (uint32_t k = 0; k < 4; k++)
+			c[i][k] *= scale;
 	if (a->slopes)
-		s = fmaf((float)key - (float)(q->end - 1), q->slope, s);
-	return key >= q->first && key < q->end ? s : -INFINITY;
+#pragma unroll
+		for (uint32_t i = 0; i < tiles; i++)
+#pragma unroll
+			for (uint32_t k = 0; k < 4; k++) {
+				float key = (float)(base + key_of(first + i * stride, k));
+
+				c[i][k] = fmaf(key - (float)(q[k / 2].end - 1), q[k / 2].slope,
+					       c[i][k]);
+			}
+	if (__all_sync(ALL_LANES, whole))
+		return;
+#pragma unroll
+	for (uint32_t i = 0; i < tiles; i++)
+#pragma unroll
+		for (uint32_t k = 0; k < 4; k++) {
+			uint32_t key = base + key_of(first + i * stride, k);
+
+			if (key < q[k / 2].first || key >= q[k / 2].end)
+				c[i][k] = -INFINITY;
+		}
 }
 
 /* Of the four lanes that share a query. */

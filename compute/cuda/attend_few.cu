@@ -61,15 +61,12 @@ DEVICE void find_scores(const struct few *f, const struct query q[2], uint32_t s
 	float most[2] = { -INFINITY, -INFINITY };
 
 	add_scores(f->queries, next(f, s), dim_steps(a), warp, WARPS, TILES, c);
+	finish_scores(a, q, f->base + s * ATTEND_STEP, warp, WARPS, TILES, c);
 #pragma unroll
 	for (uint32_t i = 0; i < TILES; i++)
 #pragma unroll
-		for (uint32_t k = 0; k < 4; k++) {
-			uint32_t key = f->base + s * ATTEND_STEP + key_of(warp + i * WARPS, k);
-
-			c[i][k] = score(a, &q[k / 2], c[i][k], key);
+		for (uint32_t k = 0; k < 4; k++)
 			most[k / 2] = fmaxf(most[k / 2], c[i][k]);
-		}
 #pragma unroll
 	for (uint32_t r = 0; r < 2; r++) {
 		float m = query_max(most[r]);

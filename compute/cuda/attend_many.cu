@@ -26,13 +26,12 @@ DEVICE void find_weights(const struct many *m, const struct query q[2], uint32_t
 {
 	float most[2] = { -INFINITY, -INFINITY }, offset[2];
 
+	finish_scores(m->keys.a, q, base, 0, 1, KEY_TILES, c);
 #pragma unroll
 	for (uint32_t i = 0; i < KEY_TILES; i++)
 #pragma unroll
-		for (uint32_t k = 0; k < 4; k++) {
-			c[i][k] = score(m->keys.a, &q[k / 2], c[i][k], base + key_of(i, k));
+		for (uint32_t k = 0; k < 4; k++)
 			most[k / 2] = fmaxf(most[k / 2], c[i][k]);
-		}
 #pragma unroll
 	for (uint32_t r = 0; r < 2; r++) {
 		shrink[r] = raise(&run->maximum[r], query_max(most[r]));
