@@ -144,10 +144,12 @@ struct backend {
 			  uint32_t position, float *out);
 	/* rows x hidden f32 to rows x vocabulary logits (final norm included). */
 	int (*edge_logits)(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
-	/* A summary of each row's logits, where that is cheaper than all of them; the logits,
-	 * too, of rows for which whole[row].  NULL: edge_logits is as good.
+	/* A summary of each row's logits, its token drawn as draws[row] says, where that is
+	 * cheaper than all of them; the logits, too, of rows for which whole[row], which is set
+	 * for those whose token it could not draw.  NULL: edge_logits is as good.
 	 */
-	int (*edge_summary)(struct edge *g, const float *rows_in, uint32_t rows, const bool *whole,
+	int (*edge_summary)(struct edge *g, const float *rows_in, uint32_t rows,
+			    const struct logits_draw *draws, bool *whole,
 			    struct logits_summary *summary, float *logits);
 };
 

@@ -15,6 +15,7 @@ struct edge_batch {
 	float *rows;                    /* (rows_max, hidden) */
 	float *logits;                  /* (rows_max, vocabulary) */
 	/* Where the backend gives summaries: */
+	struct logits_draw *draws;      /* (rows_max) */
 	bool *whole;                    /* (rows_max) these rows need all of their logits */
 	struct logits_summary *summary; /* (rows_max) */
 };
@@ -33,10 +34,12 @@ int edge_batch_open(struct edge_batch **out, const struct backend *backend, stru
 	b->rows = mem_aligned(64, align_up((uint64_t)rows_max * hidden * sizeof(float), 64));
 	b->logits = mem_aligned(64, align_up((uint64_t)rows_max * vocabulary * sizeof(float), 64));
 	if (backend->edge_summary) {
+		b->draws = mem_calloc(rows_max, sizeof(*b->draws));
 		b->whole = mem_calloc(rows_max, sizeof(*b->whole));
 		b->summary = mem_calloc(rows_max, sizeof(*b->summary));
 	}
-	if (!b->rows || !b->logits || (backend->edge_summary && (!b->whole || !b->summary))) {
+	if (!b->rows || !b->logits ||
+	    (backend->edge_summary && (!b->draws || !b->whole || !b->summary))) {
 		edge_batch_close(b);
 		return -ENOMEM;
 	}
@@ -51,6 +54,7 @@ void edge_batch_close(struct edge_batch *b)
 	assert(!b->first);
 	mem_free(b->rows);
 	mem_free(b->logits);
+	mem_free(b->draws);
 	mem_free(b->whole);
 	mem_free(b->summary);
 	mem_free(b);
@@ -71,9 +75,10 @@ static void submit(void *ctx, void *job)
 	b->last = j;
 }
 
-static bool wants_whole(const struct edge_job *j)
+static bool wants_whole(const struct edge_job *j, struct logits_draw *draw)
 {
-	return j->kind != EDGE_NEXT || !sampler_is_plain(j->sampler);
+	*draw = (struct logits_draw){ 0 };
+	return j->kind != EDGE_NEXT || !sampler_is_plain(j->sampler, draw);
 }
 
 /* Rows of the queue's head jobs that fit one pass over the head; their number. */
@@ -90,7 +95,7 @@ static uint32_t gather(struct edge_batch *b)
 		       j->rows + (uint64_t)j->done * b->hidden,
 		       (uint64_t)take * b->hidden * sizeof(float));
 		for (uint32_t i = 0; i < take && b->whole; i++)
-			b->whole[rows + i] = wants_whole(j);
+			b->whole[rows + i] = wants_whole(j, &b->draws[rows + i]);
 		rows += take;
 	}
 	return rows;
@@ -102,8 +107,8 @@ static int run_head(struct edge_batch *b, uint32_t rows)
 	if (rows == 0)
 		return 0;
 	if (b->summary)
-		return b->backend->edge_summary(b->edge, b->rows, rows, b->whole, b->summary,
-						b->logits);
+		return b->backend->edge_summary(b->edge, b->rows, rows, b->draws, b->whole,
+						b->summary, b->logits);
 	return b->backend->edge_logits(b->edge, b->rows, rows, b->logits);
 }
 

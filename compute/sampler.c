@@ -329,14 +329,24 @@ static uint32_t draw_token(struct sampler *s, const float *logits, uint32_t best
 	return token < s->vocabulary ? token : best;
 }
 
-bool sampler_is_plain(const struct sampler *s)
+bool sampler_is_plain(const struct sampler *s, struct logits_draw *draw_of)
 {
-	return s->options.temperature <= 0 && s->options.top_logprobs == 0 && !s->original;
+	const struct sampler_options *o = &s->options;
+
+	*draw_of = (struct logits_draw){ 0 };
+	if (o->top_logprobs > 0 || s->original)
+		return false;
+	if (o->temperature > 0)
+		*draw_of = (struct logits_draw){
+			.share = draw(o->seed, s->step), .scale = 1 / o->temperature,
+			.top_p = o->top_p, .min_p = o->min_p, .top_k = o->top_k,
+		};
+	return true;
 }
 
 void sampler_next_plain(struct sampler *s, const struct logits_summary *l, struct choice *out)
 {
-	assert(sampler_is_plain(s));
+	assert(s->options.top_logprobs == 0 && !s->original);
 	out->token = l->token;
 	out->logprob = s->options.logprobs ? l->logit - logits_summary_log_sum(l) : NAN;
 	out->top_count = 0;

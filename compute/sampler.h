@@ -48,6 +48,7 @@ struct choice {
 };
 
 struct sampler;
+struct logits_draw;
 struct logits_summary;
 /* Copies what options point to. */
 int sampler_open(struct sampler **out, const struct sampler_options *o, uint32_t vocabulary);
@@ -55,10 +56,10 @@ void sampler_close(struct sampler *s);                  /* NULL is fine */
 void sampler_prompt(struct sampler *s, const uint32_t *tokens, uint32_t count);
 /* May scribble over logits (vocabulary numbers). */
 void sampler_next(struct sampler *s, float *logits, struct choice *out);
-/* Whether a summary of the logits (sampler_math.h) decides as well: greedy, with nothing that
- * changes logits and no alternatives wanted.
+/* Whether a summary of the logits (sampler_math.h) will do, and what is to be drawn for it:
+ * nothing changes logits, and no alternatives are wanted.
  */
-bool sampler_is_plain(const struct sampler *s);
+bool sampler_is_plain(const struct sampler *s, struct logits_draw *draw);
 void sampler_next_plain(struct sampler *s, const struct logits_summary *l, struct choice *out);
 /* Log-probabilities of a given token, for echoed prompts; advances nothing. */
 void sampler_score(const struct sampler *s, const float *logits, uint32_t token,

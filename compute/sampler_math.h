@@ -13,16 +13,24 @@
 
 #include "dataplane/base/types.h"
 
-/* What greedy sampling needs of logits. */
+/* What choosing a token leaves of logits. */
 struct logits_summary {
-	uint32_t token;                 /* logits_best() */
+	uint32_t token;                 /* logits_best(), or what was drawn */
 	float logit;                    /* its logit */
-	float largest;                  /* that too, but for logits that are no numbers */
+	float largest;                  /* the best one's, but for logits that are no numbers */
 	float sum;                      /* of exp(logit - largest), unless that is infinite */
 };
 void logits_summarise(const float *logits, uint32_t count, struct logits_summary *out);
 /* log(sum(exp(logits))). */
 float logits_summary_log_sum(const struct logits_summary *s);
+
+/* How a token is drawn of logits (sampler.h); zeros: it is the best one. */
+struct logits_draw {
+	double share;                   /* of all weights, what lies before the token */
+	float scale;                    /* 1 / temperature; 0: the best one */
+	float top_p, min_p;
+	uint32_t top_k;
+};
 
 /* The largest logit, the lowest id among equals. */
 uint32_t logits_best(const float *logits, uint32_t count);

@@ -90,7 +90,8 @@ uint64_t cuda_edge_bytes(const struct edge *g);
 int cuda_edge_embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
 		    float *out);
 int cuda_edge_logits(struct edge *g, const float *rows_in, uint32_t rows, float *logits);
-int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows, const bool *whole,
+int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows,
+		      const struct logits_draw *draws, bool *whole,
 		      struct logits_summary *summary, float *logits);
 
 /* measure.c */

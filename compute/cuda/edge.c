@@ -29,10 +29,14 @@ struct edge {
 	float *narrow;                  /* (rows_max, embed) */
 	float *logits;                  /* (rows_max, vocabulary) */
 	struct cuda_best *best;         /* (rows_max) */
+	struct cuda_draw *draws;        /* (rows_max) */
+	float *sums;                    /* (rows_max, DRAW_SUMS) */
 	void *operand;
 
-	/* (rows_max, the longest of tokens, hidden, summary and logits) */
+	/* (rows_max, the longest of tokens, hidden and logits), and behind: */
 	void *pinned;
+	struct cuda_draw *host_draws;   /* (rows_max) */
+	struct cuda_best *host_best;    /* (rows_max) */
 };
 
 uint64_t cuda_edge_bytes(const struct edge *g)
@@ -73,6 +77,8 @@ static void want_step(struct edge *g)
 	cuda_arena_want(a, &g->narrow, rows * c->embed * sizeof(float));
 	cuda_arena_want(a, &g->logits, rows * c->vocabulary * sizeof(float));
 	cuda_arena_want(a, &g->best, rows * sizeof(*g->best));
+	cuda_arena_want(a, &g->draws, rows * sizeof(*g->draws));
+	cuda_arena_want(a, &g->sums, rows * DRAW_SUMS(c->vocabulary) * sizeof(float));
 	cuda_arena_want(a, &g->operand, rows * cuda_operand_stride(MAX(c->hidden, c->embed)) *
 			(g->bf16 ? 2 : 4));
 }
@@ -90,11 +96,23 @@ static int check_room(const struct edge *g, struct error *e)
 			 (double)left / 1e9, (double)all / 1e9);
 }
 
+static int open_pinned(struct edge *g, struct error *e)
+{
+	uint64_t widest = MAX(g->config.hidden, g->config.vocabulary) * sizeof(float);
+	uint64_t draws = align_up(g->rows_max * widest, alignof(struct cuda_draw));
+	uint64_t best = draws + g->rows_max * sizeof(*g->draws);
+	int rc = cuda_host_alloc(g->device, &g->pinned, best + g->rows_max * sizeof(*g->best), e);
+
+	if (rc < 0)
+		return rc;
+	g->host_draws = (struct cuda_draw *)((uint8_t *)g->pinned + draws);
+	g->host_best = (struct cuda_best *)((uint8_t *)g->pinned + best);
+	return 0;
+}
+
 static int open_all(struct edge *g, const struct model *m, struct load_progress progress,
 		    struct error *e)
 {
-	uint64_t widest = MAX(g->config.hidden, g->config.vocabulary) * sizeof(float) +
-			  sizeof(struct logits_summary);
 	int rc = cuda_queue_open(&g->queue, g->device, e);
 
 	if (rc == 0)
@@ -108,7 +126,7 @@ static int open_all(struct edge *g, const struct model *m, struct load_progress 
 	if (rc == 0)
 		rc = cuda_arena_open(&g->step_arena, g->device, "the edge's rows", e);
 	if (rc == 0)
-		rc = cuda_host_alloc(g->device, &g->pinned, g->rows_max * widest, e);
+		rc = open_pinned(g, e);
 	if (rc == 0)
 		rc = cuda_weights_load(g->weights, &g->queue, progress, e);
 	cuda_weights_close(g->weights);
@@ -277,35 +295,76 @@ int cuda_edge_logits(struct edge *g, const float *rows_in, uint32_t rows, float 
 
 static_assert(sizeof(struct cuda_best) == sizeof(struct logits_summary) &&
 	      offsetof(struct cuda_best, sum) == offsetof(struct logits_summary, sum),
-	      "the kernel writes summaries");
+	      "the kernels write summaries");
+static_assert(sizeof(struct cuda_draw) == sizeof(struct logits_draw) &&
+	      offsetof(struct cuda_draw, top_k) == offsetof(struct logits_draw, top_k),
+	      "and read draws");
 
-static int summary_of(struct edge *g, const float *in, uint32_t rows, const bool *whole,
+/* Tokens and sums of the rows' logits, which are on the device. */
+static int choose(struct edge *g, uint32_t rows, const struct logits_draw *draws,
+		  struct logits_summary *summary)
+{
+	struct best_args best = { g->logits, g->best, g->config.vocabulary };
+	struct draw_args draw = { g->logits, g->draws, g->sums, g->best, g->config.vocabulary };
+	bool any = false;
+	int rc;
+
+	for (uint32_t r = 0; r < rows; r++)
+		any |= draws[r].scale > 0;
+	cuda_launch(&g->queue, CUDA_KERNEL_BEST, (struct cuda_grid){ rows, 1, BEST_THREADS },
+		    &best);
+	if (any) {
+		memcpy(g->host_draws, draws, rows * sizeof(*draws));
+		cuda_copy_in(&g->queue, g->draws, g->host_draws, rows * sizeof(*draws));
+		cuda_launch(&g->queue, CUDA_KERNEL_DRAW,
+			    (struct cuda_grid){ rows, 1, DRAW_THREADS }, &draw);
+	}
+	cuda_copy_out(&g->queue, g->host_best, g->best, rows * sizeof(*summary));
+	rc = cuda_queue_wait(&g->queue);
+	if (rc == 0)
+		memcpy(summary, g->host_best, rows * sizeof(*summary));
+	return rc;
+}
+
+/* The logits of rows for which whole[row]. */
+static int fetch(struct edge *g, uint32_t rows, const bool *whole, float *logits)
+{
+	size_t each = g->config.vocabulary, count = 0;
+	float *pinned = g->pinned;
+	int rc;
+
+	for (uint32_t r = 0; r < rows; r++)
+		if (whole[r])
+			cuda_copy_out(&g->queue, pinned + count++ * each, g->logits + r * each,
+				      each * sizeof(float));
+	if (count == 0)
+		return 0;
+	rc = cuda_queue_wait(&g->queue);
+	for (uint32_t r = 0; r < rows && rc == 0; r++)
+		if (whole[r]) {
+			memcpy(logits + r * each, pinned, each * sizeof(float));
+			pinned += each;
+		}
+	return rc;
+}
+
+static int summary_of(struct edge *g, const float *in, uint32_t rows,
+		      const struct logits_draw *draws, bool *whole,
 		      struct logits_summary *summary, float *logits)
 {
-	uint64_t each = g->config.vocabulary * sizeof(float), bytes = rows * sizeof(*summary);
-	struct best_args a = { g->logits, g->best, g->config.vocabulary };
-	float *pinned = (float *)((uint8_t *)g->pinned + g->rows_max * sizeof(*summary));
 	int rc;
 
 	find_logits(g, in, rows);
-	cuda_launch(&g->queue, CUDA_KERNEL_BEST, (struct cuda_grid){ rows, 1, BEST_THREADS }, &a);
-	cuda_copy_out(&g->queue, g->pinned, g->best, bytes);
-	for (uint32_t r = 0; r < rows; r++)
-		if (whole[r])
-			cuda_copy_out(&g->queue, pinned + (size_t)r * g->config.vocabulary,
-				      g->logits + (size_t)r * g->config.vocabulary, each);
-	rc = cuda_queue_wait(&g->queue);
+	rc = choose(g, rows, draws, summary);
 	if (rc < 0)
 		return rc;
-	memcpy(summary, g->pinned, bytes);
 	for (uint32_t r = 0; r < rows; r++)
-		if (whole[r])
-			memcpy(logits + (size_t)r * g->config.vocabulary,
-			       pinned + (size_t)r * g->config.vocabulary, each);
-	return 0;
+		whole[r] |= summary[r].token == CUDA_UNDECIDED;
+	return fetch(g, rows, whole, logits);
 }
 
-int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows, const bool *whole,
+int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows,
+		      const struct logits_draw *draws, bool *whole,
 		      struct logits_summary *summary, float *logits)
 {
 	int rc = 0;
@@ -314,7 +373,7 @@ int cuda_edge_summary(struct edge *g, const float *rows_in, uint32_t rows, const
 	for (uint32_t first = 0, take; first < rows && rc == 0; first += take) {
 		take = MIN(rows - first, g->rows_max);
 		rc = summary_of(g, rows_in + (size_t)first * g->config.hidden, take,
-				whole + first, summary + first,
+				draws + first, whole + first, summary + first,
 				logits + (size_t)first * g->config.vocabulary);
 	}
 	pthread_mutex_unlock(&g->lock);

@@ -46,6 +46,8 @@ enum {
 	CUDA_ROW_COLUMNS = 1024,    /* of a row, for a thread block of them */
 	NORM_THREADS = 512,         /* a row per thread block */
 	BEST_THREADS = 512,
+	DRAW_THREADS = 512,
+	DRAW_CANDIDATES = 1024,     /* of a row; top-k and top-p that want more are the host's */
 	NORM_HELD = 32,             /* numbers of a row that a thread keeps */
 	LINEAR_RUNS = 4,
 	LINEAR_PARTS = 3,           /* matrices of a launch */
@@ -316,6 +318,21 @@ struct best_args {
 	uint32_t vocabulary;
 };
 
+/* draw: a row whose draw says so gets another token and its logit: drawn as sampler.h's
+ * sampler_next() would, or CUDA_UNDECIDED.  `draws` is in the layout of sampler_math.h's.
+ * Grid (rows), DRAW_THREADS; after best.
+ */
+#define CUDA_UNDECIDED 0xffffffffu
+#define DRAW_SUMS(vocabulary) (((vocabulary) + 255) / 256)
+struct cuda_draw { double share; float scale, top_p, min_p; uint32_t top_k; };
+struct draw_args {
+	CUDA_ADDRESS(const float) logits;               /* (rows, vocabulary) */
+	CUDA_ADDRESS(const struct cuda_draw) draws;     /* (rows) */
+	CUDA_ADDRESS(float) sums;                       /* (rows, DRAW_SUMS) scratch */
+	CUDA_ADDRESS(struct cuda_best) best;            /* (rows) */
+	uint32_t vocabulary;
+};
+
 #define LINEAR_KERNELS_OF(KERNEL, UPPER, name)                          \
 	KERNEL(LINEAR_##UPPER##_1, linear_##name##_1, struct linear_args) \
 	KERNEL(LINEAR_##UPPER##_2, linear_##name##_2, struct linear_args) \
@@ -351,7 +368,8 @@ struct best_args {
 	KERNEL(ATTEND_MANY_256, attend_many_256, struct attend_args) \
 	KERNEL(EMBED, embed, struct embed_args)               \
 	KERNEL(ADD_POSITIONS, add_positions, struct add_positions_args) \
-	KERNEL(BEST, best, struct best_args)
+	KERNEL(BEST, best, struct best_args)                  \
+	KERNEL(DRAW, draw, struct draw_args)
 
 /* Those that begin with wait_for_previous(): they may be started before what precedes them
  * has ended (queue.c).
@@ -360,7 +378,8 @@ struct best_args {
 	KERNEL(SHEET) KERNEL(ROW_IN) KERNEL(ROW_OUT) KERNEL(ROW_ROUND) KERNEL(OPERAND)       \
 	KERNEL(NORM) KERNEL(GATE) KERNEL(APPEND) KERNEL(ATTENTION) KERNEL(ATTEND_FEW)        \
 	KERNEL(ATTEND_MERGE) KERNEL(ATTEND_MANY_64) KERNEL(ATTEND_MANY_128)                  \
-	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS) KERNEL(BEST)
+	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS) KERNEL(BEST)       \
+	KERNEL(DRAW)
 
 enum cuda_kernel {
 #define KERNEL(upper, name, args) CUDA_KERNEL_##upper,

@@ -13,7 +13,7 @@
 enum { HIDDEN = 8, VOCABULARY = 50, ROWS_MAX = 3, JOBS = 40 };
 
 /* An edge whose logits are a plain function of the row; counts its passes and their rows. */
-static struct { uint32_t passes, rows_most, summaries; int fail; } fake;
+static struct { uint32_t passes, rows_most, summaries, draws; int fail; } fake;
 
 static int embed(struct edge *g, const uint32_t *tokens, uint32_t rows, uint32_t position,
 		 float *out)
@@ -35,14 +35,19 @@ static int logits_of(struct edge *g, const float *rows, uint32_t count, float *l
 	return 0;
 }
 
-/* Logits of the rows that want them alone; the others' are as they were. */
-static int summary_of(struct edge *g, const float *rows, uint32_t count, const bool *whole,
+/* Logits of the rows that want them alone; the others' are as they were.  Of what is to be
+ * drawn it can draw every other.
+ */
+static int summary_of(struct edge *g, const float *rows, uint32_t count,
+		      const struct logits_draw *draws, bool *whole,
 		      struct logits_summary *summary, float *logits)
 {
 	float all[ROWS_MAX * VOCABULARY];
 	int rc = logits_of(g, rows, count, all);
 
 	for (uint32_t r = 0; r < count && rc == 0; r++) {
+		if (draws[r].scale > 0 && fake.draws++ % 2 == 0)
+			whole[r] = true;
 		logits_summarise(all + r * VOCABULARY, VOCABULARY, &summary[r]);
 		for (uint32_t v = 0; v < VOCABULARY; v++)
 			logits[r * VOCABULARY + v] = whole[r] ? all[r * VOCABULARY + v] : NAN;
@@ -70,13 +75,14 @@ static void run_all(struct edge_batch *b, uint32_t expected)
 	CHECK_EQ(done, expected);
 }
 
-static struct sampler *greedy(uint32_t top_logprobs)
+/* So cold that a draw takes the best one. */
+static struct sampler *cold(float temperature, uint32_t top_logprobs)
 {
 	struct sampler_options o;
 	struct sampler *s;
 
 	sampler_options_default(&o);
-	o.temperature = 0;
+	o.temperature = temperature;
 	o.top_logprobs = top_logprobs;
 	CHECK_EQ(sampler_open(&s, &o, VOCABULARY), 0);
 	return s;
@@ -89,11 +95,11 @@ static void run_mixed_jobs(const struct backend *on)
 	static struct choice choices[JOBS][8];
 	static uint32_t tokens[JOBS][8];
 	static struct edge_job jobs[JOBS];
-	struct sampler *samplers[] = { greedy(0), greedy(2) };
+	struct sampler *samplers[] = { cold(0, 0), cold(0, 2), cold(0.01f, 0) };
 	struct edge_batch *b;
 	struct random r;
 
-	fake.passes = fake.rows_most = fake.summaries = 0;
+	fake.passes = fake.rows_most = fake.summaries = fake.draws = 0;
 	fake.fail = 0;
 	random_seed(&r, test_seed());
 	CHECK_EQ(edge_batch_open(&b, on, NULL, VOCABULARY, HIDDEN, ROWS_MAX), 0);
@@ -103,7 +109,7 @@ static void run_mixed_jobs(const struct backend *on)
 		*j = (struct edge_job){
 			.kind = (enum edge_kind)random_below(&r, 3), .position = (uint32_t)i,
 			.tokens = tokens[i], .rows = &rows[i][0][0],
-			.embedded = &embedded[i][0][0], .sampler = samplers[i % 2],
+			.embedded = &embedded[i][0][0], .sampler = samplers[i % 3],
 			.choices = choices[i],
 		};
 		j->count = j->kind == EDGE_NEXT ? 1 : 1 + (uint32_t)random_below(&r, 8);
@@ -121,7 +127,7 @@ static void run_mixed_jobs(const struct backend *on)
 			CHECK_EQ(choices[i][0].token, (uint32_t)rows[i][0][0]);
 			CHECK_EQ(embedded[i][0][0], choices[i][0].token * 10 + (uint32_t)i);
 			CHECK_NEAR(choices[i][0].logprob, 5 - log(exp(5) + VOCABULARY - 1), 1e-5);
-			CHECK_EQ(choices[i][0].top_count, i % 2 ? 2 : 0);
+			CHECK_EQ(choices[i][0].top_count, i % 3 == 1 ? 2 : 0);
 		}
 		for (uint32_t k = 0; jobs[i].kind == EDGE_SCORE && k < jobs[i].count; k++)
 			CHECK_EQ(choices[i][k].token, tokens[i][k]);
@@ -129,8 +135,8 @@ static void run_mixed_jobs(const struct backend *on)
 			CHECK_EQ(embedded[i][k][0], tokens[i][k] * 10 + (uint32_t)i + k);
 	}
 	edge_batch_close(b);
-	sampler_close(samplers[0]);
-	sampler_close(samplers[1]);
+	for (size_t i = 0; i < ARRAY_LENGTH(samplers); i++)
+		sampler_close(samplers[i]);
 }
 
 /* Goal: a random mix of jobs come out right, on backends that give summaries and others. */
@@ -139,13 +145,13 @@ TEST(edge_batch__mixed_jobs_get_their_own_results)
 	run_mixed_jobs(&backend);
 	CHECK_EQ(fake.summaries, 0);
 	run_mixed_jobs(&summing);
-	CHECK(fake.summaries > 0);
+	CHECK(fake.summaries > 0 && fake.draws > 1);
 }
 
 /* Goal: a device that fails fails the jobs that needed it, and only those. */
 TEST(edge_batch__a_failing_head_fails_its_jobs)
 {
-	struct sampler *sampler = greedy(0);
+	struct sampler *sampler = cold(0, 0);
 	float row[HIDDEN] = { 0 }, out[HIDDEN];
 	uint32_t token = 3;
 	struct choice choice;

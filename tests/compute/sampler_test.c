@@ -34,11 +34,12 @@ static struct sampler *open_sampler(const struct sampler_options *o, uint32_t vo
 static uint32_t next_both_ways(struct sampler *s, float *logits, uint32_t vocabulary)
 {
 	struct logits_summary summary;
+	struct logits_draw draw;
 	struct choice c, plain;
 
 	logits_summarise(logits, vocabulary, &summary);
 	sampler_next(s, logits, &c);
-	CHECK(sampler_is_plain(s));
+	CHECK(sampler_is_plain(s, &draw) && draw.scale == 0);
 	sampler_next_plain(s, &summary, &plain);
 	CHECK_EQ(plain.token, c.token);
 	CHECK_BYTES(&plain.logprob, &c.logprob, sizeof(c.logprob));
@@ -51,6 +52,7 @@ TEST(sampler_next__greedy)
 {
 	struct sampler_options o;
 	struct sampler *s;
+	struct logits_draw draw;
 	float logits[40];
 
 	sampler_options_default(&o);
@@ -71,13 +73,41 @@ TEST(sampler_next__greedy)
 	sampler_close(s);
 	o.top_logprobs = 1;
 	s = open_sampler(&o, 40);
-	CHECK(!sampler_is_plain(s));
+	CHECK(!sampler_is_plain(s, &draw));
 	sampler_close(s);
 	o.top_logprobs = 0;
 	o.presence_penalty = 1;
 	s = open_sampler(&o, 40);
-	CHECK(!sampler_is_plain(s));
+	CHECK(!sampler_is_plain(s, &draw));
 	sampler_close(s);
+}
+
+/* Goal: what a summary is drawn by is this step's and the options'. */
+TEST(sampler_is_plain__says_what_to_draw)
+{
+	struct logits_draw first, second, again;
+	struct logits_summary summary = { 3, 0, 0, 1 };
+	struct sampler_options o;
+	struct sampler *s, *t;
+	struct choice c;
+
+	sampler_options_default(&o);
+	o.temperature = 0.5f;
+	o.top_k = 7;
+	o.top_p = 0.25f;
+	o.min_p = 0.125f;
+	o.seed = 99;
+	s = open_sampler(&o, 40);
+	t = open_sampler(&o, 40);
+	CHECK(sampler_is_plain(s, &first) && sampler_is_plain(t, &again));
+	CHECK(first.scale == 2 && first.top_k == 7 && first.top_p == 0.25f);
+	CHECK(first.min_p == 0.125f && first.share >= 0 && first.share < 1);
+	CHECK(first.share == again.share);
+	sampler_next_plain(s, &summary, &c);
+	CHECK_EQ(c.token, 3);
+	CHECK(sampler_is_plain(s, &second) && second.share != first.share);
+	sampler_close(s);
+	sampler_close(t);
 }
 
 /* Goal: log-probabilities are those of a softmax in f64, the best ones first. */

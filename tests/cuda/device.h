@@ -98,6 +98,8 @@ static inline unsigned device_ballot(unsigned mask, int vote, const char *file, 
 	return votes;
 }
 
+static inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
+
 #define __ballot_sync(mask, vote) device_ballot(mask, vote, __FILE__, __LINE__)
 #define __any_sync(mask, vote) (device_ballot(mask, vote, __FILE__, __LINE__) != 0)
 #define __all_sync(mask, vote) (device_ballot(mask, vote, __FILE__, __LINE__) == (mask))
