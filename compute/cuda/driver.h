@@ -26,7 +26,7 @@ enum { CUDA_VERSION_LEAST = 13000 };    /* what the images are built for; driver
 	CALL(cuDevicePrimaryCtxRetain) CALL(cuDevicePrimaryCtxRelease)                     \
 	CALL(cuCtxSetCurrent) CALL(cuMemGetInfo)                                           \
 	CALL(cuEventCreate) CALL(cuEventDestroy) CALL(cuEventRecord)                       \
-	CALL(cuEventElapsedTime) CALL(cuStreamQuery)                                       \
+	CALL(cuEventElapsedTime) CALL(cuStreamQuery) CALL(cuStreamWaitEvent)               \
 	CALL(cuMemAlloc) CALL(cuMemFree) CALL(cuMemHostAlloc) CALL(cuMemFreeHost)          \
 	CALL(cuMemHostRegister) CALL(cuMemHostUnregister) CALL(cuMemHostGetDevicePointer)  \
 	CALL(cuMemcpyHtoDAsync) CALL(cuMemcpyDtoHAsync) CALL(cuMemcpyDtoDAsync)            \

@@ -34,9 +34,14 @@ int cuda_queue_open(struct cuda_queue *q, struct device *d, struct error *e)
 	*q = (struct cuda_queue){ .device = d };
 	if (status == CUDA_SUCCESS)
 		status = d->driver.cuStreamCreate(&q->stream, CU_STREAM_NON_BLOCKING);
+	if (status != CUDA_SUCCESS)
+		q->stream = NULL;
+	else
+		status = d->driver.cuEventCreate(&q->mark, CU_EVENT_DISABLE_TIMING);
 	if (status == CUDA_SUCCESS)
 		return 0;
-	q->stream = NULL;
+	q->mark = NULL;
+	cuda_queue_close(q);
 	return cuda_error(&d->driver, status, e, "a queue cannot be made");
 }
 
@@ -45,6 +50,8 @@ void cuda_queue_close(struct cuda_queue *q)
 	if (q->stream && q->device->driver.cuCtxSetCurrent(q->device->context) == CUDA_SUCCESS) {
 		(void)q->device->driver.cuStreamSynchronize(q->stream);
 		(void)q->device->driver.cuStreamDestroy(q->stream);
+		if (q->mark)
+			(void)q->device->driver.cuEventDestroy(q->mark);
 	}
 	*q = (struct cuda_queue){ 0 };
 }
@@ -87,7 +94,7 @@ static CUdeviceptr address(const void *device)
 	return (CUdeviceptr)(uintptr_t)device;
 }
 
-/* Copies and graphs are waited for as a whole. */
+/* Copies, graphs, events and other queues are waited for as a whole. */
 static bool ready_for_other(struct cuda_queue *q)
 {
 	q->after_launch = false;
@@ -98,6 +105,22 @@ void cuda_send(struct cuda_queue *q, CUgraphExec graph)
 {
 	if (ready_for_other(q))
 		note(q, q->device->driver.cuGraphLaunch(graph, q->stream), "a graph");
+}
+
+void cuda_follow(struct cuda_queue *q, struct cuda_queue *other)
+{
+	const struct cuda_driver *d = &q->device->driver;
+	CUresult status;
+
+	if (q->status == 0)
+		q->status = other->status;
+	other->after_launch = false;
+	if (!ready_for_other(q))
+		return;
+	status = d->cuEventRecord(other->mark, other->stream);
+	if (status == CUDA_SUCCESS)
+		status = d->cuStreamWaitEvent(q->stream, other->mark, CU_EVENT_WAIT_DEFAULT);
+	note(q, status, "a mark");
 }
 
 void cuda_copy_in(struct cuda_queue *q, void *device_to, const void *from, uint64_t bytes)
@@ -132,7 +155,7 @@ void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes)
 
 void cuda_record(struct cuda_queue *q, CUevent event)
 {
-	if (ready(q))
+	if (ready_for_other(q))
 		note(q, q->device->driver.cuEventRecord(event, q->stream), "an event");
 }
 

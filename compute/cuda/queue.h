@@ -19,6 +19,7 @@
 struct cuda_queue {
 	struct device *device;
 	CUstream stream;
+	CUevent mark;                   /* how far it is: cuda_follow() */
 	int status;
 	bool after_launch;              /* what was sent last is a kernel */
 	struct cuda_lt *lt;             /* of a fast span: lt.h; NULL: deterministic */
@@ -50,6 +51,8 @@ void cuda_copy_out(struct cuda_queue *q, void *to, const void *device_from, uint
 void cuda_copy_within(struct cuda_queue *q, void *device_to, const void *device_from,
 		      uint64_t bytes);
 void cuda_fill_zero(struct cuda_queue *q, void *device_to, uint64_t bytes);
+/* What is sent to q from now on begins when all has ended that was sent to `other` so far. */
+void cuda_follow(struct cuda_queue *q, struct cuda_queue *other);
 /* A graph (graph.h). */
 void cuda_send(struct cuda_queue *q, CUgraphExec graph);
 /* Until all of it has run; the queue may be used again when it returned 0. */

@@ -42,6 +42,13 @@ static int check_options(const struct span_options *o, struct error *e)
 	return model_check(o->model, o->first, o->end, false, e);
 }
 
+/* A row in whichever encoding takes most. */
+static uint64_t widest_row(uint32_t hidden)
+{
+	return align_up(MAX(row_bytes(ROW_F32, hidden), row_bytes(ROW_INT8, hidden)),
+			STAGE_ALIGNMENT);
+}
+
 static void set_info(struct span *s, const struct span_options *o, enum compute_mode mode)
 {
 	s->info.first = o->first;
@@ -53,6 +60,7 @@ static void set_info(struct span *s, const struct span_options *o, enum compute_
 	s->rows_max = o->rows_max;
 	s->entries_max = o->entries_max;
 	s->tokens_max = o->tokens_max;
+	s->stage_row_bytes = widest_row(s->info.hidden);
 }
 
 static int want_weights(struct span *s, const struct span_options *o, struct error *e)
@@ -111,7 +119,8 @@ static void want_step(struct span *s)
 	cuda_arena_want(a, &p->x, rows * h->hidden * sizeof(float));
 	cuda_attention_init(&p->attention, s->device, &attention);
 	cuda_attention_want(&p->attention, a);
-	cuda_arena_want(a, &p->q, rows * h->q_width * sizeof(float));
+	cuda_arena_want(a, &p->q,
+			rows * MAX(h->q_width * sizeof(float), s->stage_row_bytes));
 	cuda_arena_want(a, &p->q_bf16,
 			rows * cuda_attention_q_width(&p->attention) * sizeof(*p->q_bf16));
 	cuda_arena_want(a, &p->k, rows * h->kv_width * sizeof(float));
@@ -168,13 +177,6 @@ static int open_memory(struct span *s, const struct span_options *o, struct erro
 	return rc;
 }
 
-/* A row in whichever encoding takes most. */
-static uint64_t widest_row(uint32_t hidden)
-{
-	return align_up(MAX(row_bytes(ROW_F32, hidden), row_bytes(ROW_INT8, hidden)),
-			STAGE_ALIGNMENT);
-}
-
 static int open_pinned(struct span *s, struct error *e)
 {
 	uint64_t rows = s->rows_max, units = align_up(SHEET_SEGMENTS * sizeof(*s->units),
@@ -186,7 +188,6 @@ static int open_pinned(struct span *s, struct error *e)
 	uint8_t *base;
 	int rc;
 
-	s->stage_row_bytes = widest_row(s->info.hidden);
 	rc = cuda_host_alloc(s->device, &s->pinned,
 			     stage + MAX(2 * rows * s->stage_row_bytes, STAGE_LEAST), e);
 	if (rc < 0)
@@ -243,6 +244,8 @@ static int open_all(struct span *s, const struct span_options *o, struct error *
 {
 	int rc = cuda_queue_open(&s->queue, s->device, e);
 
+	if (rc == 0)
+		rc = cuda_queue_open(&s->copies, s->device, e);
 	if (rc == 0)
 		rc = want_weights(s, o, e);
 	if (rc == 0)
@@ -305,6 +308,7 @@ void cuda_span_close(struct span *s)
 		return;
 	cuda_step_close(s);
 	cuda_lt_close(s->queue.lt);
+	cuda_queue_close(&s->copies);
 	cuda_queue_close(&s->queue);
 	cuda_host_free(s->device, s->pinned);
 	cuda_arena_close(&s->step_arena);

@@ -1,4 +1,5 @@
-/* span.h - consecutive blocks on one GPU: what span.c opens, step.c runs and page.c moves.
+/* span.h - consecutive blocks on one GPU: what span.c opens, step.c runs and page.c and carry.c
+ * move.
  *
  * Threads    One thread at a time uses a span.
  * Ownership  As backend.h says.
@@ -16,6 +17,7 @@ enum { CUDA_GRAPHS = 7 };               /* of 1, 2, 4, .. 64 rows */
 struct span {
 	struct device *device;
 	struct cuda_queue queue;
+	struct cuda_queue copies;       /* of many rows, beside the other: carry.c */
 	struct span_info info;
 	char kind[KIND_BYTES];
 	uint32_t rows_max, entries_max, tokens_max;
@@ -45,6 +47,19 @@ struct span {
 /* Prepares steps: all else is there. */
 int cuda_step_open(struct span *s, struct error *e);
 void cuda_step_close(struct span *s);    /* safe when zeroed */
+
+/* Where the device finds the rows of an entry, the first of which is first_row of the batch, and
+ * where it leaves those that are wanted; rows that lie elsewhere are staged.
+ */
+const uint8_t *cuda_rows_in(struct span *s, const struct batch_entry *entry, uint32_t first_row);
+uint8_t *cuda_rows_out(struct span *s, const struct batch_entry *entry, uint32_t first_row);
+/* Sends what decodes the rows of a batch into the pass's x, and what encodes them; NULL: for
+ * whichever batch of few rows.
+ */
+void cuda_rows_enter(struct span *s, const struct cuda_pass *p, const struct batch *b);
+void cuda_rows_leave(struct span *s, const struct cuda_pass *p, const struct batch *b);
+/* Puts what was staged where it belongs. */
+void cuda_rows_deliver(struct span *s, const struct batch *b);
 
 /* page's share for block `first`. */
 static inline uint8_t *cuda_span_page(const struct span *s, uint32_t page)

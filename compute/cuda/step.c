@@ -1,8 +1,7 @@
 /* step.c - runs batches through a span.
  *
- * A step: the batch is described in pinned memory, which the device fetches; rows are read
- * from where they landed, blocks are launched, rows are written to where they leave from.
- * Rows in memory that the device does not reach go through the span's own pinned rows.
+ * A step: the batch is described in pinned memory, which the device fetches; rows come from
+ * where they landed, blocks are launched, rows go to where they leave from (carry.c).
  *
  * Few rows through all blocks are one graph, recorded at load for each power of two of rows up
  * to GRAPH_ROWS_MAX: whatever differs between steps lies in memory, and rows that fill a batch
@@ -22,23 +21,18 @@ enum {
 
 /* ---- what is launched ---- */
 
-/* For blocks [first, end) of the span. */
-static void launch(struct span *s, const struct cuda_pass *p, uint32_t first, uint32_t end)
+/* For blocks [first, end) of the span; b NULL: for whichever batch of few rows. */
+static void launch(struct span *s, const struct cuda_pass *p, const struct batch *b,
+		   uint32_t first, uint32_t end)
 {
-	struct row_in_args in = {
-		.row = p->row, .frequencies = s->frequencies, .x = p->x, .cosines = p->cosines,
-		.sines = p->sines, .hidden = s->info.hidden, .half = s->shape.rope_dims / 2,
-	};
-	struct row_out_args out = { p->row, p->x, s->info.hidden };
 	struct cuda_grid sheet = { SHEET_BLOCKS, 1, CUDA_ROW_THREADS };
-	struct cuda_grid rows = cuda_by_row(p->rows, s->info.hidden);
 
 	cuda_launch(&s->queue, CUDA_KERNEL_SHEET, sheet, &s->sheet);
-	cuda_launch(&s->queue, CUDA_KERNEL_ROW_IN, rows, &in);
+	cuda_rows_enter(s, p, b);
 	for (uint32_t block = first; block < end; block++)
 		cuda_block_run(p, &s->blocks[block], s->pages + block * s->shape.share_bytes,
 			       s->info.page_bytes);
-	cuda_launch(&s->queue, CUDA_KERNEL_ROW_OUT, rows, &out);
+	cuda_rows_leave(s, p, b);
 }
 
 static int record(struct span *s, uint32_t rows, struct cuda_graph *out, struct error *e)
@@ -50,7 +44,7 @@ static int record(struct span *s, uint32_t rows, struct cuda_graph *out, struct 
 		return rc;
 	pass.rows = rows;
 	pass.recorded = true;
-	launch(s, &pass, 0, s->info.end - s->info.first);
+	launch(s, &pass, NULL, 0, s->info.end - s->info.first);
 	return cuda_graph_end(&s->queue, out, e);
 }
 
@@ -86,42 +80,6 @@ void cuda_step_close(struct span *s)
 
 /* ---- a batch ---- */
 
-static bool aligned(const void *at, enum row_encoding encoding)
-{
-	uintptr_t number = encoding == ROW_F32 ? 4 : encoding == ROW_INT8 ? 1 : 2;
-
-	return (uintptr_t)at % number == 0;
-}
-
-/* Where the device finds the rows of an entry: as they are, or staged. */
-static const uint8_t *rows_in(struct span *s, const struct batch_entry *entry, uint32_t first)
-{
-	uint64_t bytes = entry->rows * row_bytes(entry->in_encoding, s->info.hidden);
-	const void *at = cuda_host_address(s->device, entry->in, bytes);
-	uint8_t *stage = s->in_stage + first * s->stage_row_bytes;
-
-	if (at && aligned(at, entry->in_encoding))
-		return at;
-	memcpy(stage, entry->in, bytes);
-	return cuda_host_address(s->device, stage, bytes);
-}
-
-static bool is_staged(struct span *s, const struct batch_entry *entry)
-{
-	uint64_t bytes = entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden);
-	const void *at = cuda_host_address(s->device, entry->out, bytes);
-
-	return !at || !aligned(at, entry->out_encoding);
-}
-
-static uint8_t *rows_out(struct span *s, const struct batch_entry *entry, uint32_t first)
-{
-	uint64_t bytes = entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden);
-
-	return cuda_host_address(s->device, is_staged(s, entry) ?
-				 s->out_stage + first * s->stage_row_bytes : entry->out, bytes);
-}
-
 /* Describes the rows of one entry; returns the page numbers it added. */
 static uint32_t lay_entry(struct span *s, const struct batch_entry *entry, uint32_t first_row,
 			  uint32_t first_page)
@@ -129,13 +87,13 @@ static uint32_t lay_entry(struct span *s, const struct batch_entry *entry, uint3
 	uint32_t tokens = entry->position + entry->rows, unwanted = entry->rows - entry->out_rows;
 	uint32_t pages = (tokens + s->info.page_tokens - 1) / s->info.page_tokens;
 	uint64_t in_bytes = row_bytes(entry->in_encoding, s->info.hidden), out_bytes = 0;
-	const uint8_t *in = rows_in(s, entry, first_row);
+	const uint8_t *in = cuda_rows_in(s, entry, first_row);
 	uint8_t *out = NULL;
 
 	assert(entry->rows > 0 && entry->out_rows <= entry->rows && tokens <= s->tokens_max);
 	assert(first_page + pages <= s->table_room);
 	if (entry->out_rows > 0) {
-		out = rows_out(s, entry, first_row);
+		out = cuda_rows_out(s, entry, first_row);
 		out_bytes = row_bytes(entry->out_encoding, s->info.hidden);
 	}
 	for (uint32_t r = 0; r < entry->rows; r++)
@@ -203,26 +161,11 @@ int cuda_span_submit(struct span *s, const struct batch *b)
 	if (graph)
 		cuda_graph_send(&s->queue, graph);
 	else
-		launch(s, &s->pass, b->first - s->info.first, b->end - s->info.first);
+		launch(s, &s->pass, b, b->first - s->info.first, b->end - s->info.first);
 	if (s->queue.status < 0)
 		return s->queue.status;
 	s->batch = b;
 	return 0;
-}
-
-/* Copies what was staged to where it belongs. */
-static void deliver(struct span *s, const struct batch *b)
-{
-	uint32_t row = 0;
-
-	for (uint32_t i = 0; i < b->count; row += b->entries[i].rows, i++) {
-		const struct batch_entry *entry = &b->entries[i];
-		uint64_t bytes = entry->out_rows ?
-			entry->out_rows * row_bytes(entry->out_encoding, s->info.hidden) : 0;
-
-		if (bytes > 0 && is_staged(s, entry))
-			memcpy(entry->out, s->out_stage + row * s->stage_row_bytes, bytes);
-	}
 }
 
 int cuda_span_wait(struct span *s)
@@ -232,6 +175,6 @@ int cuda_span_wait(struct span *s)
 
 	s->batch = NULL;
 	if (rc == 0 && b)
-		deliver(s, b);
+		cuda_rows_deliver(s, b);
 	return rc;
 }

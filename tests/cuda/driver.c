@@ -190,56 +190,6 @@ EXPORT CUresult cuFuncSetAttribute(CUfunction f, CUfunction_attribute attribute,
 	return check();
 }
 
-/* ---- events ---- */
-
-EXPORT CUresult cuEventCreate(CUevent *out, unsigned flags)
-{
-	CUresult status = check();
-
-	if (status == CUDA_SUCCESS)
-		*out = mem_calloc(1, sizeof(uint64_t));
-	return status == CUDA_SUCCESS && !*out ? CUDA_ERROR_OUT_OF_MEMORY : status;
-}
-
-EXPORT CUresult cuEventDestroy(CUevent event)
-{
-	mem_free(event);
-	return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuEventRecord(CUevent event, CUstream stream)
-{
-	CUresult status = check();
-	struct stream_op *op;
-
-	if (status != CUDA_SUCCESS)
-		return status;
-	pthread_mutex_lock(&lock);
-	op = stream_add(stream);
-	op->kind = OP_EVENT;
-	op->to = event;
-	pthread_mutex_unlock(&lock);
-	return CUDA_SUCCESS;
-}
-
-EXPORT CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to)
-{
-	uint64_t from_ns, to_ns;
-
-	memcpy(&from_ns, from, sizeof(from_ns));
-	memcpy(&to_ns, to, sizeof(to_ns));
-	if (from_ns == 0 || to_ns == 0)
-		return CUDA_ERROR_NOT_READY;
-	*ms = (float)(to_ns - from_ns) / 1e6f;
-	return check();
-}
-
-/* Whoever asks whether it is done makes it so: a stream runs when somebody looks. */
-EXPORT CUresult cuStreamQuery(CUstream stream)
-{
-	return cuStreamSynchronize(stream);
-}
-
 /* ---- memory ---- */
 
 EXPORT CUresult cuMemGetInfo(size_t *free_bytes, size_t *total)
@@ -337,13 +287,17 @@ EXPORT CUresult cuStreamCreate(CUstream *out, unsigned flags)
 
 	if (status != CUDA_SUCCESS)
 		return status;
+	pthread_mutex_lock(&lock);
 	*out = stream_open();
+	pthread_mutex_unlock(&lock);
 	return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 EXPORT CUresult cuStreamDestroy(CUstream stream)
 {
+	pthread_mutex_lock(&lock);
 	stream_close(stream);
+	pthread_mutex_unlock(&lock);
 	return CUDA_SUCCESS;
 }
 
@@ -361,6 +315,81 @@ EXPORT CUresult cuStreamSynchronize(CUstream stream)
 		stream_drop(stream);
 	pthread_mutex_unlock(&lock);
 	return status;
+}
+
+/* ---- events ---- */
+
+struct CUevent_st {
+	uint64_t ns;                    /* when it happened; 0: it has not yet */
+	CUstream stream;                /* NULL: not recorded yet */
+	uint64_t until;
+};
+
+EXPORT CUresult cuEventCreate(CUevent *out, unsigned flags)
+{
+	CUresult status = check();
+
+	if (status != CUDA_SUCCESS)
+		return status;
+	*out = mem_calloc(1, sizeof(**out));
+	return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+EXPORT CUresult cuEventDestroy(CUevent event)
+{
+	mem_free(event);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuEventRecord(CUevent event, CUstream stream)
+{
+	CUresult status = check();
+	struct stream_op *op;
+
+	if (status != CUDA_SUCCESS)
+		return status;
+	pthread_mutex_lock(&lock);
+	if (stream_is_recording(stream))
+		die("cuEventRecord", "the stream records a graph");
+	op = stream_add(stream);
+	op->kind = OP_EVENT;
+	op->to = &event->ns;
+	event->stream = stream;
+	event->until = stream_added(stream);
+	pthread_mutex_unlock(&lock);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned flags)
+{
+	CUresult status = check();
+	struct stream_op *op;
+
+	if (status != CUDA_SUCCESS || !event->stream)
+		return status;
+	pthread_mutex_lock(&lock);
+	if (stream_is_recording(stream))
+		die("cuStreamWaitEvent", "the stream records a graph");
+	op = stream_add(stream);
+	op->kind = OP_FOLLOW;
+	op->other = event->stream;
+	op->until = event->until;
+	pthread_mutex_unlock(&lock);
+	return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to)
+{
+	if (from->ns == 0 || to->ns == 0)
+		return CUDA_ERROR_NOT_READY;
+	*ms = (float)(to->ns - from->ns) / 1e6f;
+	return check();
+}
+
+/* Whoever asks whether it is done makes it so: a stream runs when somebody looks. */
+EXPORT CUresult cuStreamQuery(CUstream stream)
+{
+	return cuStreamSynchronize(stream);
 }
 
 /* ---- graphs ---- */

@@ -11,11 +11,15 @@
 enum { OPS_MAX = 4096 };
 
 struct CUstream_st {
-	size_t count;
+	CUstream other;                 /* of those that are open */
+	size_t count, next;             /* of ops: those from `next` on have not run */
+	uint64_t ran;                   /* since it was opened */
 	bool recording;
 	size_t recorded_from;
 	struct stream_op ops[OPS_MAX];
 };
+
+static CUstream streams;
 
 struct CUgraph_st {
 	size_t count;
@@ -26,13 +30,27 @@ CUstream stream_open(void)
 {
 	CUstream s = mem_alloc(sizeof(*s));
 
-	if (s)
-		s->count = s->recording = 0;
+	if (!s)
+		return NULL;
+	s->count = s->next = s->ran = 0;
+	s->recording = false;
+	s->other = streams;
+	streams = s;
 	return s;
 }
 
+/* Whoever has to follow it need not any more. */
 void stream_close(CUstream s)
 {
+	CUstream *at = &streams;
+
+	while (*at != s)
+		at = &(*at)->other;
+	*at = s->other;
+	for (CUstream o = streams; o; o = o->other)
+		for (size_t i = o->next; i < o->count; i++)
+			if (o->ops[i].other == s)
+				o->ops[i].other = NULL;
 	mem_free(s);
 }
 
@@ -46,6 +64,8 @@ struct stream_op *stream_add(CUstream s)
 	memset(&s->ops[s->count], 0, sizeof(s->ops[0]));
 	return &s->ops[s->count++];
 }
+
+static void run_until(CUstream s, uint64_t until);
 
 static void run(const struct stream_op *op)
 {
@@ -67,23 +87,54 @@ static void run(const struct stream_op *op)
 	case OP_EVENT:
 		*(uint64_t *)op->to = clock_ns(clock_real());
 		break;
+	case OP_FOLLOW:
+		if (op->other)
+			run_until(op->other, op->until);
+		break;
 	}
 }
 
-void stream_run(CUstream s)
+static void run_until(CUstream s, uint64_t until)
 {
-	if (s->count == 0)
+	while (s->ran < until) {
+		s->ran++;
+		run(&s->ops[s->next++]);
+	}
+}
+
+uint64_t stream_added(CUstream s)
+{
+	return s->ran + (s->count - s->next);
+}
+
+static void finish(CUstream s)
+{
+	if (s->count == s->next)
 		return;
 	memory_device_access(true);
-	for (size_t i = 0; i < s->count; i++)
-		run(&s->ops[i]);
+	run_until(s, stream_added(s));
 	memory_device_access(false);
-	s->count = 0;
+}
+
+/* Every other time the others are ahead, as far as they can be; else they are where s has to
+ * follow them, no further.
+ */
+void stream_run(CUstream s)
+{
+	static bool others_ahead;
+
+	others_ahead = !others_ahead;
+	for (CUstream o = streams; o && others_ahead; o = o->other)
+		if (!o->recording)
+			finish(o);
+	finish(s);
+	s->count = s->next = 0;
 }
 
 void stream_drop(CUstream s)
 {
-	s->count = 0;
+	s->ran = stream_added(s);
+	s->count = s->next = 0;
 }
 
 /* ---- graphs ---- */

@@ -1,7 +1,8 @@
 /* stream.h - what was asked of a stream and has not run yet.
  *
  * Nothing runs before somebody waits, so that a result that is used without waiting is
- * poison, and memory that is changed too early shows.
+ * poison, and memory that is changed too early shows.  Streams that do not follow one
+ * another run in either order, by turns.
  *
  * Threads    Under driver.c's lock.
  * Ownership  As cuda.h says.
@@ -19,7 +20,7 @@
 
 enum { STREAM_ARGS_MAX = 256 };
 
-enum stream_op_kind { OP_LAUNCH, OP_CALL, OP_COPY, OP_FILL, OP_EVENT };
+enum stream_op_kind { OP_LAUNCH, OP_CALL, OP_COPY, OP_FILL, OP_EVENT, OP_FOLLOW };
 
 struct stream_op {
 	enum stream_op_kind kind;
@@ -31,6 +32,9 @@ struct stream_op {
 	uint8_t args[STREAM_ARGS_MAX] __attribute__((aligned(16)));
 	/* OP_CALL, with args */
 	void (*call)(const void *args);
+	/* OP_FOLLOW: until this stream has run so much */
+	CUstream other;
+	uint64_t until;
 	/* OP_EVENT: `to` gets the time; the others */
 	void *to;
 	const void *from;
@@ -50,7 +54,8 @@ struct kernel_row *kernel_find(const char *name);
 CUstream stream_open(void);
 void stream_close(CUstream s);
 struct stream_op *stream_add(CUstream s);       /* zeroed */
-void stream_run(CUstream s);                    /* all there is */
+void stream_run(CUstream s);                    /* all there is, and what it has to follow */
+uint64_t stream_added(CUstream s);              /* how much it was told so far */
 void stream_drop(CUstream s);                   /* likewise */
 
 /* What is added between these is not run, but becomes a graph; NULL: none was begun. */
