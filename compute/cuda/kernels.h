@@ -371,15 +371,21 @@ struct draw_args {
 	KERNEL(BEST, best, struct best_args)                  \
 	KERNEL(DRAW, draw, struct draw_args)
 
-/* Those that begin with wait_for_previous(): they may be started before what precedes them
- * has ended (queue.c).
+/* Those that call wait_for_previous() before they touch what a step writes: they may be started
+ * before what precedes them has ended (queue.c).  A matrix may be read before: no kernel that a
+ * product follows writes it.
  */
+#define LINEAR_EARLY_OF(KERNEL, UPPER)                                                  \
+	KERNEL(LINEAR_##UPPER##_1) KERNEL(LINEAR_##UPPER##_2) KERNEL(LINEAR_##UPPER##_4) \
+	KERNEL(LINEAR_##UPPER##_8) KERNEL(LINEAR_##UPPER##_MANY)
 #define CUDA_EARLY_KERNELS(KERNEL)                                                           \
 	KERNEL(SHEET) KERNEL(ROW_IN) KERNEL(ROW_OUT) KERNEL(ROW_ROUND) KERNEL(OPERAND)       \
 	KERNEL(NORM) KERNEL(GATE) KERNEL(APPEND) KERNEL(ATTENTION) KERNEL(ATTEND_FEW)        \
 	KERNEL(ATTEND_MERGE) KERNEL(ATTEND_MANY_64) KERNEL(ATTEND_MANY_128)                  \
 	KERNEL(ATTEND_MANY_256) KERNEL(EMBED) KERNEL(ADD_POSITIONS) KERNEL(BEST)       \
-	KERNEL(DRAW)
+	KERNEL(DRAW) LINEAR_EARLY_OF(KERNEL, BF16) LINEAR_EARLY_OF(KERNEL, F16)              \
+	LINEAR_EARLY_OF(KERNEL, INT8) LINEAR_EARLY_OF(KERNEL, Q8_0)                          \
+	LINEAR_EARLY_OF(KERNEL, Q4_0) LINEAR_EARLY_OF(KERNEL, Q4_1)
 
 enum cuda_kernel {
 #define KERNEL(upper, name, args) CUDA_KERNEL_##upper,
