@@ -34,7 +34,7 @@ done
 
 build=${BUILD:-build}
 export BUILD="$build"
-limit_s=${TEST_LIMIT_S:-300}
+limit_s=${TEST_LIMIT_S:-600}
 scenario_limit_s=${SCENARIO_LIMIT_S:-600}
 work=$(mktemp -d "${TMPDIR:-/tmp}/petals-tests.XXXXXX") || exit 2
 trap 'rm -rf "$work"' EXIT
