@@ -37,12 +37,20 @@ struct device;
 struct span;
 struct edge;
 
+/* How a cuda device is sent a step of few rows; but for the first, to be measured with. */
+enum launch_mode {
+	LAUNCH_GRAPHS,                  /* one graph, recorded at load */
+	LAUNCH_EARLY,                   /* kernel by kernel, placed while the one before drains */
+	LAUNCH_PLAIN,                   /* kernel by kernel, each after the one before */
+};
+
 struct device_options {
 	uint32_t index;                 /* cuda:N */
 	uint32_t threads;               /* CPU; 0: one per core the process may use */
 	enum compute_mode compute;
 	enum weight_format weights;     /* of every matrix that is multiplied */
 	bool fast;                      /* cuda: gives the identity promise up for speed */
+	enum launch_mode launches;
 	const char *tuning;             /* cuda: file of who won which race; NULL: in the user's
 					 * cache */
 };

@@ -23,6 +23,7 @@ enum measure_kind {
 	MEASURE_MAPPED_READ,    /* `bytes` of pinned host memory by a kernel, */
 	MEASURE_MAPPED_WRITE,   /* and written */
 	MEASURE_LAUNCH,         /* `count` kernels that do next to nothing, then a wait; of one */
+	MEASURE_GRAPH,          /* as many in a graph that was recorded */
 	MEASURE_WAIT,           /* one such kernel, until a wait returns */
 	MEASURE_ROUND_TRIP,     /* one that writes to host memory, until the host reads it */
 	MEASURE_PRODUCT,        /* (rows, columns) x (features, columns), loaded as servers do */

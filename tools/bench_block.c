@@ -22,7 +22,7 @@ enum {
 
 struct block_flags {
 	char *shape, *device, *rows;
-	int compute, weights, stored;
+	int compute, weights, stored, launches;
 	int64_t context, blocks, steps, threads, page_tokens;
 	double read_gb, tflop;
 	bool prefill, streamed, fast, json;
@@ -57,7 +57,9 @@ static int open_model(struct block_run *r, const struct block_flags *f, struct e
 	uint32_t positions = r->context + (f->prefill ? r->rows_max : 1);
 	struct model_config config;
 	struct bench_model_options o = {
-		.device = f->device, .fast = f->fast, .compute = (enum compute_mode)f->compute,
+		.device = f->device, .fast = f->fast,
+		.launches = (enum launch_mode)f->launches,
+		.compute = (enum compute_mode)f->compute,
 		.weights = (enum weight_format)f->weights, .threads = f->threads,
 		.blocks = { true, 0, (uint32_t)f->blocks }, .tokens = positions,
 		.sequences = f->prefill ? 1 : r->rows_max,
@@ -215,14 +217,15 @@ static double step_flop(const struct block_run *r)
 
 static json_t *describe(struct block_run *r)
 {
+	static const char *const launches[] = { "graphs", "early", "plain" };
 	const struct block_flags *f = r->flags;
 	double us = r->median_us, bytes = step_bytes(r), flop = step_flop(r), floor_us;
 	json_t *o = json_pack(
-		"{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
+		"{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:f,s:f,s:f,s:f,s:f}",
 		"what", "block", "shape", r->shape->name, "device", f->device,
 		"compute", r->run.info->kind,
 		"format", bench_format_name(stored_as(f), (enum weight_format)f->weights),
-		"step", f->prefill ? "prefill" : "decode",
+		"step", f->prefill ? "prefill" : "decode", "launches", launches[f->launches],
 		"blocks", (json_int_t)f->blocks, "rows", (json_int_t)r->rows,
 		"context", (json_int_t)r->context,
 		"page_tokens", (json_int_t)f->page_tokens, "streamed", f->streamed,
@@ -342,6 +345,9 @@ static const struct option options[] = {
 	  .help = "read bandwidth that is known, 0: measure before and after" },
 	{ "ceiling-product", OPTION_REAL, AT(tflop), "0", 0, 1e6, .metavar = "TFLOP/S",
 	  .help = "with it, rate of bf16 products, 0: not known" },
+	{ "launches", OPTION_CHOICE, AT(launches), "graphs", .choices = "graphs|early|plain",
+	  .help = "cuda: few rows as one graph; or kernel by kernel, placed while the one before "
+		  "drains, or after it" },
 	{ "fast", OPTION_FLAG, AT(fast), NULL, .help = "cuda: products of many rows by cuBLASLt" },
 	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
 };

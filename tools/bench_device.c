@@ -71,6 +71,7 @@ static const struct {
 	{ MEASURE_ROUND_TRIP, ROUND_TRIPS, NULL, "round_trip_us", "round_trip_best_us" },
 	{ MEASURE_WAIT, ROUND_TRIPS, NULL, "launch_and_wait_us", "launch_and_wait_best_us" },
 	{ MEASURE_LAUNCH, REPEATS, NULL, "launch_us", "launch_best_us" },
+	{ MEASURE_GRAPH, REPEATS, NULL, "graph_launch_us", "graph_launch_best_us" },
 };
 
 int bench_device_measure(json_t **out, const struct backend *b, struct device *d,

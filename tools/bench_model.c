@@ -34,7 +34,7 @@ static int open_span(struct bench_model *b, const struct bench_model_options *o,
 	const struct model_config *config = model_config(o->model);
 	struct device_options device = {
 		.threads = (uint32_t)o->threads, .compute = o->compute, .weights = o->weights,
-		.fast = o->fast,
+		.fast = o->fast, .launches = o->launches,
 	};
 	struct span_options span = {
 		.model = o->model, .first = o->blocks.first, .end = end,

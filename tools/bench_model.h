@@ -16,6 +16,7 @@ struct bench_model_options {
 	const struct model *model;
 	const char *device;             /* "cpu", "cuda:0" */
 	bool fast;                      /* backend.h's */
+	enum launch_mode launches;
 	enum compute_mode compute;
 	enum weight_format weights, head;
 	int64_t threads;

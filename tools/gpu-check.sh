@@ -23,8 +23,8 @@ cd "$(dirname "$0")/.." || exit 2
 self=$PWD/tools/gpu-check.sh
 
 # The parts in their order, each with its share of the time.
-shares="host:4 tests:18 machine:5 agree:7 blocks:20 products:12 attention:8 tune:12 offload:6
-sanitizer:8"
+shares="host:3 tests:17 machine:5 agree:7 blocks:20 launches:4 products:12 attention:8 tune:12
+offload:5 sanitizer:7"
 BUILD=${BUILD:-build}
 OUT=${OUT:-$BUILD/gpu-check}
 DEVICE=${DEVICE:-cuda:0}

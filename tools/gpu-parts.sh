@@ -21,7 +21,7 @@ if [ -n "${STAND_IN:-}" ]; then
 	prefill_shapes=tiny-llama
 	decode_rows=1,3 prefill_rows=40 decode_context=20 steps=2
 	attention="tiny-bloom:decode:3:48:16 tiny-llama:decode:3:48:64 tiny-llama:prefill:40:48:16"
-	offload_shapes=tiny-llama
+	offload_shapes=tiny-llama launch_shape=tiny-llama launch_blocks=2
 	agree_tokens=6
 	wanted_tests="norm_test gate_test"
 	sanitized_tests=
@@ -36,7 +36,7 @@ llama-2-70b:down,q,k:bf16,q8_0,int4 llama-3.1-405b:up:bf16,q8_0,int4"
 	decode_rows=1,8,32 prefill_rows=512,2048 decode_context=128 steps=20
 	attention="bloom-176b:decode:16:4096:16 llama-2-70b:decode:64:4096:16
 llama-2-70b:prefill:2048:14336:16 llama-2-70b:decode:64:4096:64 bloom-176b:decode:1:16384:16"
-	offload_shapes="llama-2-70b bloom-176b"
+	offload_shapes="llama-2-70b bloom-176b" launch_shape=llama-2-70b launch_blocks=4
 	agree_tokens=128
 	wanted_tests=
 	sanitized_tests="norm_test linear_test attention_test"
@@ -184,6 +184,15 @@ part_blocks() {
 			measure block --shape "$shape" --prefill --rows $prefill_rows --steps 5 \
 				$fast $(ceilings)
 		done
+	done
+}
+
+# What a graph saves, and what kernels that start early do: the smallest block, where it shows.
+part_launches() {
+	for launches in graphs early plain; do
+		# shellcheck disable=SC2046
+		measure block --shape $launch_shape --stored q8_0 --blocks $launch_blocks \
+			--rows $decode_rows --launches $launches --steps $steps $(ceilings)
 	done
 }
 

@@ -81,9 +81,9 @@ products of 1 row, 4 bits;70;product;"kernel","format":"(int4|q4_.)","rows":1,;s
 products of 16 rows, 16 bits;85;product;"kernel","format":"b?f16","rows":16,;share_of_ceiling
 products of 16 rows, 8 bits;75;product;"kernel","format":"(int8|q8_0)","rows":16,;share_of_ceiling
 products of 16 rows, 4 bits;62;product;"kernel","format":"(int4|q4_.)","rows":16,;share_of_ceiling
-blocks, 1 row, 16 bits;82;block;"format":"b?f16","step":"decode".*"rows":1,;share_of_ceiling
-blocks, 1 row, 8 bits;75;block;"format":"(int8|q8_0)","step":"decode".*"rows":1,;share_of_ceiling
-blocks, 1 row, 4 bits;60;block;"format":"(int4|q4_.)","step":"decode".*"rows":1,;share_of_ceiling
+blocks, 1 row, 16 bits;82;block;"b?f16","step":"decode".*"blocks":1,"rows":1,;share_of_ceiling
+blocks, 1 row, 8 bits;75;block;"(int8|q8_0)","step":"decode".*"blocks":1,"rows":1,;share_of_ceiling
+blocks, 1 row, 4 bits;60;block;"(int4|q4_.)","step":"decode".*"blocks":1,"rows":1,;share_of_ceiling
 blocks, 2048 rows of a prompt;80;block;"step":"prefill".*"rows":2048,"context":0,;share_of_ceiling
 attention of decode steps;75;attention;"step":"decode";gb_per_second;read_gb_per_second
 attention of prompts;38;attention;"step":"prefill";tflop_per_second;bf16_tflop_per_second'
@@ -150,10 +150,14 @@ write_markdown() {
 		best_us gb_per_second tflop_per_second share_of_ceiling
 	section "Products by cuBLASLt, e4m3 with scales by row and feature" product '"by":"fp8"' \
 		features columns rows median_us best_us gb_per_second tflop_per_second
-	section "Blocks, decode" block '"step":"decode".*"streamed":false' shape compute format \
-		rows context median_us best_us megabytes gb_per_second share_of_ceiling
+	section "Blocks, decode" block '"step":"decode".*"blocks":1,.*"streamed":false' \
+		shape compute format rows context median_us best_us megabytes gb_per_second \
+		share_of_ceiling
 	section "Blocks, prefill" block '"step":"prefill"' shape compute format rows context \
 		median_us best_us tflop_per_second share_of_ceiling
+	section "A step of several blocks: one graph, kernels that start early, kernels in turn" \
+		block '"step":"decode".*"blocks":[2-9]' shape blocks rows launches median_us \
+		best_us share_of_ceiling
 	section "Attention: what a context adds to a step" attention . shape step rows context \
 		page_tokens us gb_per_second tflop_per_second
 	section "Offloading: weights streamed from host memory in every step" block \

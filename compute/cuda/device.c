@@ -175,6 +175,7 @@ int cuda_device_open(struct device **out, const struct device_options *o, struct
 	d->compute = o->compute;
 	d->weights = o->weights;
 	d->fast = o->fast;
+	d->launches = o->launches;
 	if (o->tuning)
 		d->tuning = mem_strdup(o->tuning);
 	rc = o->tuning && !d->tuning ? error_set(e, -ENOMEM, "out of memory") :

@@ -39,6 +39,7 @@ struct device {
 	enum compute_mode compute;      /* as asked for: may be auto */
 	enum weight_format weights;
 	bool fast;                      /* not deterministic: linear.h */
+	enum launch_mode launches;
 	char *tuning;                   /* path of tuning.h's file, NULL: the usual one */
 
 	pthread_mutex_t lock;           /* of regions */

@@ -85,6 +85,25 @@ static int launch_many(struct measure_run *r, uint32_t i)
 	return cuda_queue_wait(&r->queue);
 }
 
+/* Recorded before the first is timed. */
+static int send_graph(struct measure_run *r, uint32_t i)
+{
+	struct error e = { 0 };
+	int rc = 0;
+
+	if (!r->graph.runnable) {
+		rc = cuda_graph_begin(&r->queue, &e);
+		for (uint32_t n = 0; n < r->ask->count && rc == 0; n++)
+			write_all(r, r->from, PIECE_BYTES, n);
+		if (rc == 0)
+			rc = cuda_graph_end(&r->queue, &r->graph, &e);
+		if (rc < 0)
+			return rc;
+	}
+	cuda_graph_send(&r->queue, &r->graph);
+	return cuda_queue_wait(&r->queue);
+}
+
 static int launch_and_wait(struct measure_run *r, uint32_t i)
 {
 	write_all(r, r->from, PIECE_BYTES, i);
@@ -158,6 +177,7 @@ static const struct {
 	[MEASURE_MAPPED_READ] = { "reading host memory", HOST, 1, read_host },
 	[MEASURE_MAPPED_WRITE] = { "writing host memory", HOST, 1, write_host },
 	[MEASURE_LAUNCH] = { "launches", DEVICE_FROM, 0, NULL, launch_many },
+	[MEASURE_GRAPH] = { "a graph", DEVICE_FROM, 0, NULL, send_graph },
 	[MEASURE_WAIT] = { "a launch", DEVICE_FROM, 0, NULL, launch_and_wait },
 	[MEASURE_ROUND_TRIP] = { "a round trip", HOST, 0, NULL, launch_and_poll },
 	[MEASURE_PRODUCT] = { "a product", 0, 0, NULL, NULL },
@@ -191,6 +211,12 @@ static int open_memory(struct measure_run *r, struct error *e)
 	return rc;
 }
 
+/* How many things a repetition is. */
+static uint32_t each_of(const struct measure *m)
+{
+	return m->kind == MEASURE_LAUNCH || m->kind == MEASURE_GRAPH ? m->count : 1;
+}
+
 static int run_kind(struct measure_run *r, struct measured *out, struct error *e)
 {
 	enum measure_kind k = r->ask->kind;
@@ -204,7 +230,7 @@ static int run_kind(struct measure_run *r, struct measured *out, struct error *e
 	if (rc < 0)
 		return rc;
 	rc = kinds[k].on_device ? time_on_device(r, kinds[k].on_device) :
-	     time_on_host(r, kinds[k].on_host, k == MEASURE_LAUNCH ? r->ask->count : 1);
+	     time_on_host(r, kinds[k].on_host, each_of(r->ask));
 	if (rc < 0)
 		return error_set(e, rc, "cuda:%u: %s could not be measured", r->device->index,
 				 kinds[k].what);
@@ -229,6 +255,7 @@ int cuda_measure(struct device *d, const struct measure *m, struct measured *out
 		rc = run_kind(&r, out, e);
 	(void)cuda_queue_wait(&r.queue);
 	cuda_timer_close(&r.timer);
+	cuda_graph_close(&r.graph);
 	cuda_queue_close(&r.queue);
 	cuda_host_free(d, r.host);
 	cuda_arena_close(&r.arena);

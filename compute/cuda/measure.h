@@ -9,6 +9,7 @@
 #define PETALS_COMPUTE_CUDA_MEASURE_H
 
 #include "compute/cuda/arena.h"
+#include "compute/cuda/graph.h"
 #include "compute/cuda/timer.h"
 
 struct measure_run {
@@ -17,6 +18,7 @@ struct measure_run {
 	struct cuda_queue queue;
 	struct cuda_timer timer;
 	struct cuda_arena arena;
+	struct cuda_graph graph;
 	uint8_t *from, *to;             /* (bytes) of device memory, where the kind wants it */
 	uint32_t *sums;                 /* of measure_read's threads */
 	void *host;                     /* (bytes), pinned */

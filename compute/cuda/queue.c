@@ -56,6 +56,11 @@ void cuda_queue_close(struct cuda_queue *q)
 	*q = (struct cuda_queue){ 0 };
 }
 
+static bool starts_early(const struct device *d, enum cuda_kernel k)
+{
+	return d->major >= MAJOR_EARLY && d->launches != LAUNCH_PLAIN && cuda_kernel_early(k);
+}
+
 void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_grid grid,
 			uint32_t shared_bytes, const void *args)
 {
@@ -72,7 +77,7 @@ void cuda_launch_shared(struct cuda_queue *q, enum cuda_kernel k, struct cuda_gr
 	void *parameters[] = { (void *)args };
 
 	assert(k < CUDA_KERNEL_COUNT && grid.x > 0 && grid.y > 0);
-	if (q->after_launch && q->device->major >= MAJOR_EARLY && cuda_kernel_early(k)) {
+	if (q->after_launch && starts_early(q->device, k)) {
 		config.attrs = &early;
 		config.numAttrs = 1;
 	}

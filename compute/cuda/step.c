@@ -64,10 +64,11 @@ static void set_segments(struct span *s)
 
 int cuda_step_open(struct span *s, struct error *e)
 {
+	uint32_t graphs = s->device->launches == LAUNCH_GRAPHS ? CUDA_GRAPHS : 0;
 	int rc = 0;
 
 	set_segments(s);
-	for (uint32_t i = 0; i < CUDA_GRAPHS && 1u << i <= s->rows_max && rc == 0; i++)
+	for (uint32_t i = 0; i < graphs && 1u << i <= s->rows_max && rc == 0; i++)
 		rc = record(s, 1u << i, &s->graphs[i], e);
 	return rc;
 }

@@ -48,6 +48,8 @@ def every_part_does_its_work():
                     {-1}, "f32 beside f32")
         blocks = {(r["step"], r["streamed"], r["context"] > 0) for r in by_kind["block"]}
         check({("decode", True, False), ("prefill", False, True)} <= blocks, f"{blocks}")
+        check_equal({r["launches"] for r in by_kind["block"] if r["blocks"] > 1},
+                    {"graphs", "early", "plain"}, "ways of launching")
         check(any("-fast/" in r["compute"] for r in by_kind["block"]), "nothing was fast")
         for r in by_kind.get("attention", []):
             check(r["us"] > 0 and r["context"] == 48, f"{r}")

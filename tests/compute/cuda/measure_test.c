@@ -183,7 +183,7 @@ TEST(measure_fp8__is_checked)
 /* Goal: whichever call fails, a measurement says so and gives everything back. */
 TEST(measure__unwinds_every_failure)
 {
-	static const enum measure_kind some[] = { MEASURE_COPY, MEASURE_ROUND_TRIP,
+	static const enum measure_kind some[] = { MEASURE_COPY, MEASURE_ROUND_TRIP, MEASURE_GRAPH,
 						  MEASURE_LIBRARY, MEASURE_FP8 };
 	int failed = 0;
 	struct gpu g;

@@ -265,6 +265,39 @@ TEST(span_submit__graphs_and_launches_agree)
 	model_close(m);
 }
 
+/* Goal: however kernels are sent, they compute the same; a graph is recorded for one way alone. */
+TEST(span_submit__ways_of_launching_agree)
+{
+	struct model *m = open_model("llama-gqa-tied");
+	struct span_options o = plain_options(m);
+	uint64_t bytes = SEQUENCES * row_bytes(ROW_F32, model_config(m)->hidden);
+	uint8_t *rows = mem_calloc(2, bytes), *first = mem_calloc(1, bytes);
+
+	stand_in_use();
+	o.entries_max = SEQUENCES;
+	for (uint64_t k = 0; k < bytes / 4; k++)
+		((float *)rows)[k] = (float)((k * 31 + 5) % 97) / 48 - 1;
+	for (enum launch_mode way = LAUNCH_GRAPHS; way <= LAUNCH_PLAIN; way++) {
+		struct device_options d = { .compute = COMPUTE_BF16, .launches = way };
+		struct error e = { 0 };
+		struct device *device;
+		struct span *s;
+
+		CHECK_OK(cuda_device_open(&device, &d, &e), &e);
+		CHECK_OK(cuda_span_open(&s, device, &o, &e), &e);
+		CHECK_EQ(s->graphs[0].runnable != NULL, way == LAUNCH_GRAPHS);
+		steps_through(s, rows, 0, true);
+		if (way == LAUNCH_GRAPHS)
+			memcpy(first, rows + bytes, bytes);
+		CHECK_BYTES(first, rows + bytes, bytes);
+		cuda_span_close(s);
+		cuda_device_close(device);
+	}
+	mem_free(first);
+	mem_free(rows);
+	model_close(m);
+}
+
 #ifdef PETALS_FAULTS
 /* Goal: a call that fails within a step is told by the step, and by all after it; whether it
  * is a graph (two calls) or many launches.
