@@ -161,7 +161,8 @@ run_part() { # PART BEHIND...
 	shift
 	start=$(date +%s)
 	limit=$((deadline - start - $(sum_of "$@") * LIMIT_S / all_shares))
-	if [ "$limit" -lt 5 ]; then
+	[ "$limit" -ge 5 ] || limit=5
+	if [ $((deadline - start)) -lt 5 ]; then
 		status=75
 	else
 		timeout -k 5 "$limit" "$self" --part "$part" >"$WORK/part" 2>&1
