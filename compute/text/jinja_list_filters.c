@@ -262,7 +262,8 @@ static struct arguments rest_of(const struct arguments *a, size_t skip)
 	struct arguments rest = *a;
 
 	skip = MIN(skip, a->count);
-	rest.positional += skip;
+	if (skip > 0)                   /* positional is NULL when there are none */
+		rest.positional += skip;
 	rest.count -= skip;
 	return rest;
 }
