@@ -134,6 +134,7 @@ void hop_next_up(struct hop *hop)
 	hop->state = HOP_READY;
 	hop_check(hop);
 	boundary_pump(hop->out);
+	hop_expect_next(hop);           /* it may have been given a replay */
 }
 
 void hop_next_lost(struct hop *hop, const char *reason)

@@ -298,6 +298,45 @@ TEST(repair__keeps_to_its_weights)
 	simulation_close(s);
 }
 
+/* Goal: a hop notices in tenths of a second that a replay goes into a cut link, though nothing
+ * was wrong with that link before; not when idle links are given up.
+ */
+TEST(repair__replay_into_a_cut_link)
+{
+	struct simulation_options o;
+	struct answer a = { 0 };
+	struct simulation *s;
+	uint32_t sender, one, other;
+
+	sim_swarm_options(&o, test_seed());
+	o.spans = 2;
+	o.batch_ns = 200 * NS_PER_MS;
+	s = sim_swarm_open(&o);
+	sim_answer_begin(&a, s);
+	while (a.count < 2)
+		simulation_run(s, NS_PER_MS);
+	sender = (uint32_t)simulation_hop_server(s, a.session, 0);
+	one = (uint32_t)simulation_hop_server(s, a.session, 1);
+	other = one == 1 ? 3 : 1;
+	/* It moves to the other one, and the link to the first stays. */
+	simulation_cut_client(s, one, true);
+	simulation_run(s, 500 * NS_PER_MS);
+	CHECK_EQ(simulation_hop_server(s, a.session, 1), (int)other);
+	simulation_cut_client(s, one, false);
+	simulation_run(s, 3 * NS_PER_S);
+	simulation_cut_servers(s, sender, one, true);
+	simulation_kill(s, other);
+	simulation_run(s, 100 * NS_PER_MS);
+	CHECK_EQ(simulation_hop_server(s, a.session, 1), (int)one);
+	CHECK_EQ(generation_stats(a.generation)->repairs, 2);
+	simulation_run(s, 500 * NS_PER_MS);
+	CHECK_EQ(generation_stats(a.generation)->repairs, 3);
+	simulation_cut_servers(s, sender, one, false);
+	sim_answer_finish(&a, s, o.seed);
+	answer_close(&a);
+	simulation_close(s);
+}
+
 /* Goal: the directory may die: running generations do not notice, even a repair works. */
 TEST(directory__its_death_goes_unnoticed)
 {
