@@ -5,33 +5,15 @@
 
 #include <errno.h>
 
-#include "control/simulation.h"
-#include "dataplane/base/log.h"
+#include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
 static const uint32_t prompt[] = { 5, 17, 42, 8, 91, 3 };
 
-static struct simulation *swarm(void)
-{
-	struct simulation_options o;
-	struct simulation *s;
-	struct error e;
-
-	log_configure(LOG_OFF, false);
-	simulation_options_default(&o);
-	o.seed = test_seed();
-	o.model = test_data("llama-plain");
-	o.spans = 2;
-	o.replicas = 1;
-	CHECK_OK(simulation_open(&s, &o, &e), &e);
-	CHECK(simulation_settle(s));
-	return s;
-}
-
 /* Goal: as many tokens as asked, then length; usage counts both sides. */
 TEST(generation__ends_at_its_length)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer a = { 0 }, *all[] = { &a };
 	struct generation_usage usage;
 	struct error e;
@@ -57,7 +39,7 @@ static void close_itself(void *ctx, struct answer *a)
  */
 TEST(generation__may_be_closed_from_its_event)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer a = { .on_token = close_itself };
 	struct error e;
 
@@ -75,7 +57,7 @@ TEST(generation__may_be_closed_from_its_event)
 /* Goal: an empty prompt is refused with a sentence. */
 TEST(generation__refuses_an_empty_prompt)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer a = { 0 };
 	struct error e;
 
@@ -88,7 +70,7 @@ TEST(generation__refuses_an_empty_prompt)
 /* Goal: closing at any moment leaves nothing behind. */
 TEST(generation__may_be_closed_at_any_moment)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 
 	for (uint64_t us = 0; us < 8000; us += 137) {
 		struct answer a = { 0 };

@@ -7,28 +7,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "control/simulation.h"
-#include "dataplane/base/log.h"
+#include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
 static const uint32_t prompt[] = { 5, 17, 42, 8, 91, 3 };
-
-static struct simulation *swarm(void)
-{
-	struct simulation_options o;
-	struct simulation *s;
-	struct error e;
-
-	log_configure(LOG_OFF, false);
-	simulation_options_default(&o);
-	o.seed = test_seed();
-	o.model = test_data("llama-plain");
-	o.spans = 2;
-	o.replicas = 1;
-	CHECK_OK(simulation_open(&s, &o, &e), &e);
-	CHECK(simulation_settle(s));
-	return s;
-}
 
 /* An unlabelled series of the generations' counters. */
 static double metric(struct simulation *s, const char *name)
@@ -49,7 +31,7 @@ static double metric(struct simulation *s, const char *name)
 /* Goal: every token is counted once, with the time its edge took. */
 TEST(generations__count_their_tokens)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer a = { 0 }, *all[] = { &a };
 	struct error e;
 
@@ -85,7 +67,7 @@ static void count_untold(void *ctx, struct answer *a)
 /* Goal: the next steps of a batch of tokens set out before the first of them is told. */
 TEST(generations__tell_tokens_after_the_steps_that_follow)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer *all[MANY];
 	struct error e;
 
@@ -113,7 +95,7 @@ TEST(generations__tell_tokens_after_the_steps_that_follow)
  */
 TEST(generations__refuse_past_their_room)
 {
-	struct simulation *s = swarm();
+	struct simulation *s = sim_swarm_open_plain();
 	struct answer a[64] = { 0 }, *all[64], one_more = { 0 };
 	struct error e;
 

@@ -180,10 +180,10 @@ TEST(move__to_a_server_that_joins_later)
 static void random_moves(uint64_t seed)
 {
 	struct simulation_options o;
-	struct answer a[3] = { 0 };
+	struct sim_crowd crowd;
 	struct random r;
 	struct simulation *s;
-	uint32_t count, servers;
+	uint32_t servers;
 
 	random_seed(&r, seed);
 	sim_swarm_options(&o, seed);
@@ -194,19 +194,14 @@ static void random_moves(uint64_t seed)
 	o.network.delay_most_ns = (30 + random_below(&r, 3000)) * NS_PER_US;
 	servers = o.spans * o.replicas;
 	s = sim_swarm_open(&o);
-	count = 1 + (uint32_t)random_below(&r, 3);
-	for (uint32_t i = 0; i < count; i++)
-		sim_answer_begin(&a[i], s);
+	sim_crowd_begin(&crowd, s, 1 + (uint32_t)random_below(&r, 3));
 	/* Servers 0 to spans - 1 are spared: the others leave, and then some more happens. */
 	for (uint32_t i = o.spans; i < servers; i++) {
 		simulation_run(s, random_below(&r, 5000) * NS_PER_US);
 		strike(s, random_chance(&r, 0.6) ? FATE_DRAIN : (enum fate)random_below(&r, FATES),
 		       (int)i);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		sim_answer_finish(&a[i], s, seed);
-	for (uint32_t i = 0; i < count; i++)
-		answer_close(&a[i]);
+	sim_crowd_finish(&crowd, s, seed);
 	simulation_run(s, 2 * NS_PER_S);
 	for (uint32_t i = 0; i < o.spans; i++)
 		CHECK_EQ(simulation_server_sessions(s, i), 0);

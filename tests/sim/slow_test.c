@@ -168,10 +168,10 @@ TEST(slow__does_not_flap)
 static void random_swarm(uint64_t seed)
 {
 	struct simulation_options o;
-	struct answer a[3] = { 0 };
+	struct sim_crowd crowd;
 	struct random r;
 	struct simulation *s;
-	uint32_t count, servers;
+	uint32_t servers;
 
 	random_seed(&r, seed);
 	sim_swarm_options(&o, seed);
@@ -182,9 +182,7 @@ static void random_swarm(uint64_t seed)
 	o.network.delay_most_ns = (30 + random_below(&r, 5000)) * NS_PER_US;
 	servers = o.spans * o.replicas;
 	s = sim_swarm_open(&o);
-	count = 1 + (uint32_t)random_below(&r, 3);
-	for (uint32_t i = 0; i < count; i++)
-		sim_answer_begin(&a[i], s);
+	sim_crowd_begin(&crowd, s, 1 + (uint32_t)random_below(&r, 3));
 	/* Servers 0 to spans - 1 stay well. */
 	for (uint32_t i = o.spans; i < servers; i++) {
 		simulation_run(s, random_below(&r, 500) * NS_PER_MS);
@@ -197,10 +195,7 @@ static void random_swarm(uint64_t seed)
 		else
 			simulation_slow(s, i, random_below(&r, 100) * NS_PER_MS);
 	}
-	for (uint32_t i = 0; i < count; i++)
-		sim_answer_finish(&a[i], s, seed);
-	for (uint32_t i = 0; i < count; i++)
-		answer_close(&a[i]);
+	sim_crowd_finish(&crowd, s, seed);
 	simulation_close(s);
 }
 

@@ -33,6 +33,17 @@ struct simulation *sim_swarm_open(const struct simulation_options *o)
 	return s;
 }
 
+struct simulation *sim_swarm_open_plain(void)
+{
+	struct simulation_options o;
+
+	sim_swarm_options(&o, test_seed());
+	o.model = test_data("llama-plain");
+	o.spans = 2;
+	o.replicas = 1;
+	return sim_swarm_open(&o);
+}
+
 void sim_answer_begin_within(struct answer *a, struct simulation *s, uint64_t within_ns)
 {
 	struct error e;
@@ -89,6 +100,22 @@ void sim_answer_finish(struct answer *a, struct simulation *s, uint64_t seed)
 	if (!answers_wait(s, all, 1, SIM_ANSWER_NS))
 		fail_msg("seed %llu: no answer in 60 virtual seconds", (unsigned long long)seed);
 	sim_answer_check(a, seed);
+}
+
+void sim_crowd_begin(struct sim_crowd *c, struct simulation *s, uint32_t count)
+{
+	CHECK(count <= ARRAY_LENGTH(c->answers));
+	*c = (struct sim_crowd){ .count = count };
+	for (uint32_t i = 0; i < count; i++)
+		sim_answer_begin(&c->answers[i], s);
+}
+
+void sim_crowd_finish(struct sim_crowd *c, struct simulation *s, uint64_t seed)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		sim_answer_finish(&c->answers[i], s, seed);
+	for (uint32_t i = 0; i < c->count; i++)
+		answer_close(&c->answers[i]);
 }
 
 void sim_swarm_check_clean(struct simulation *s, uint32_t servers)
