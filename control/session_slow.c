@@ -13,6 +13,7 @@
  * each check, so that the next ones see what that changed.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "control/session_private.h"
 #include "dataplane/base/log.h"
@@ -24,6 +25,7 @@ enum {
 	SHARE = 4,                      /* one of so many sessions moves in a check */
 	CALM_DOUBLINGS = 6,
 	USUAL_SHIFT = 8,                /* how slowly what is usual follows what is worse */
+	KINDS_MAX = 16,                 /* of more, servers are compared with themselves */
 };
 #define CALM_NS (5 * NS_PER_S)
 
@@ -31,8 +33,12 @@ enum {
 struct check {
 	struct sessions *table;
 	uint64_t now_ns;
-	uint32_t least_block_us;        /* of any server that has computed; UINT32_MAX: none */
 	uint32_t moves_left;
+	uint32_t kind_count;
+	struct {
+		const char *kind;               /* the view's */
+		uint32_t least_block_us;        /* of its servers that have computed */
+	} kinds[KINDS_MAX];
 };
 
 void session_slow_calm(const struct session *s, struct slot *slot)
@@ -41,6 +47,19 @@ void session_slow_calm(const struct session *s, struct slot *slot)
 
 	slot->calms++;
 	slot->calm_until_ns = node_now(s->table->options.node) + calm_ns;
+}
+
+/* Of a kind; a new one, if it is to be `added` and there is room.  NULL: nobody has computed. */
+static uint32_t *least_of(struct check *c, const char *kind, bool added)
+{
+	for (uint32_t i = 0; i < c->kind_count; i++)
+		if (strcmp(c->kinds[i].kind, kind) == 0)
+			return &c->kinds[i].least_block_us;
+	if (!added || c->kind_count == KINDS_MAX)
+		return NULL;
+	c->kinds[c->kind_count].kind = kind;
+	c->kinds[c->kind_count].least_block_us = UINT32_MAX;
+	return &c->kinds[c->kind_count++].least_block_us;
 }
 
 /* What blocks take: at each server when it goes well, and where they take least now. */
@@ -52,13 +71,15 @@ static void learn(struct check *c)
 	for (uint32_t i = 0; i < v->count; i++) {
 		const struct member *m = &v->members[i];
 		struct warm *warm = warm_find(t, m->id);
-		uint32_t block_us;
+		uint32_t block_us, *least;
 
 		if (m->fingerprint != t->options.fingerprint || m->state != MEMBER_SERVING ||
 		    m->load.step_us == 0)
 			continue;
 		block_us = MAX(m->load.step_us / (m->end - m->first), 1);
-		c->least_block_us = MIN(c->least_block_us, block_us);
+		least = least_of(c, m->kind, true);
+		if (least)
+			*least = MIN(*least, block_us);
 		if (!warm)
 			continue;
 		if (warm->block_us == 0 || block_us < warm->block_us)
@@ -67,13 +88,14 @@ static void learn(struct check *c)
 	}
 }
 
-/* The best that may be hoped for of a block of this hop's: as fast as at any server now, or as
- * it was here; 0: nobody knows.
+/* The best that may be hoped for of a block of this hop's: as fast as at any server of the
+ * session's kind now, or as it was here; 0: nobody knows.
  */
-static uint32_t best_block_us(const struct check *c, const struct slot *slot)
+static uint32_t best_block_us(struct check *c, const struct session *s, const struct slot *slot)
 {
 	const struct warm *warm = warm_find(c->table, slot->hop.server);
-	uint32_t us = c->least_block_us;
+	const uint32_t *least = least_of(c, s->kind, false);
+	uint32_t us = least ? *least : UINT32_MAX;
 
 	if (warm && warm->block_us)
 		us = MIN(us, warm->block_us);
@@ -81,15 +103,15 @@ static uint32_t best_block_us(const struct check *c, const struct slot *slot)
 }
 
 /* The cost of the best others for a hop's blocks; UINT64_MAX: there are none. */
-static uint64_t others_us(const struct check *c, const struct route_query *query,
-			  const struct slot *slot, struct address *first)
+static uint64_t others_us(const struct route_query *query, uint32_t block_us,
+			  struct address *first)
 {
 	struct route_query q = *query;
 	char missing[WIRE_REASON_BYTES];
 	struct route route;
 
 	/* Who has not computed yet is worth a try: one session finds out for all. */
-	q.block_us = best_block_us(c, slot);
+	q.block_us = block_us;
 	if (route_find(&q, &route, missing, sizeof(missing)) < 0)
 		return UINT64_MAX;
 	*first = route.hops[0].address;
@@ -105,10 +127,11 @@ static bool is_stalled(const struct session *s, const struct slot *slot)
 }
 
 /* Counts the checks that found a hop slow; says why in the move. */
-static void look_at(const struct check *c, struct session *s, struct slot *slot)
+static void look_at(struct check *c, struct session *s, struct slot *slot)
 {
 	struct route_query q = session_route_query(s, slot->hop.first, slot->hop.end);
-	uint64_t hope_us = (uint64_t)best_block_us(c, slot) * (slot->hop.end - slot->hop.first);
+	uint32_t block_us = best_block_us(c, s, slot);
+	uint64_t hope_us = (uint64_t)block_us * (slot->hop.end - slot->hop.first);
 	struct address other;
 	uint64_t us, best_us;
 
@@ -120,7 +143,7 @@ static void look_at(const struct check *c, struct session *s, struct slot *slot)
 		slot->slow = 0;
 		return;
 	}
-	best_us = others_us(c, &q, slot, &other);
+	best_us = others_us(&q, block_us, &other);
 	if (best_us >= (us - SLOW_MORE_US) / SLOW_TIMES) {
 		slot->slow = 0;
 		return;
@@ -184,7 +207,7 @@ static void check_session(struct check *c, struct session *s)
 void sessions_check_slow(struct sessions *t)
 {
 	struct check c = {
-		.table = t, .now_ns = node_now(t->options.node), .least_block_us = UINT32_MAX,
+		.table = t, .now_ns = node_now(t->options.node),
 	};
 
 	if (!t->list)

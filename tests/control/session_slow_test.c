@@ -5,8 +5,8 @@
 
 #include <stdlib.h>
 
-#include "control/simulation.h"
 #include "dataplane/base/log.h"
+#include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
 enum { HIDDEN = 32, SESSIONS = 8 };
@@ -36,18 +36,11 @@ static void on_failed(void *ctx, int code, const char *reason)
 static struct simulation *swarm(void)
 {
 	struct simulation_options o;
-	struct simulation *s;
-	struct error e;
 
-	log_configure(getenv("PETALS_SIM_LOG") ? LOG_DEBUG : LOG_OFF, false);
-	simulation_options_default(&o);
-	o.seed = test_seed();
-	o.model = test_data("llama-gqa-tied");
+	sim_swarm_options(&o, test_seed());
 	o.spans = 2;
 	o.batch_ns = 10 * NS_PER_MS;
-	CHECK_OK(simulation_open(&s, &o, &e), &e);
-	CHECK(simulation_settle(s));
-	return s;
+	return sim_swarm_open(&o);
 }
 
 static void watch(struct watched *w, struct simulation *s)
@@ -120,6 +113,54 @@ TEST(session_slow__is_told_by_address)
 	CHECK_EQ(metric(s, "petals_session_slow_hops_total{server=\"%s\"} ",
 			before.hops[1].address.text), 1);
 	session_close(w.session);
+	simulation_close(s);
+}
+
+static bool is_int8(const struct simulation_options *o, int server)
+{
+	return o->weights[(uint32_t)server / o->spans % SIMULATION_WEIGHTS] == WEIGHTS_INT8;
+}
+
+/* Goal: how fast another kind is says nothing: where all servers of a session's kind are equally
+ * slow it stays, though one of them has not computed yet.
+ */
+TEST(session_slow__kinds_are_not_compared)
+{
+	static const enum weight_format formats[SIMULATION_WEIGHTS] = { WEIGHTS_INT8,
+									WEIGHTS_INT4 };
+	struct simulation_options o;
+	struct simulation *s;
+	struct watched w[2];
+	struct error e;
+
+	sim_swarm_options(&o, test_seed());
+	o.spans = 2;
+	o.replicas = 4;                 /* two of each kind */
+	o.batch_ns = NS_PER_MS;
+	memcpy(o.weights, formats, sizeof(formats));
+	s = sim_swarm_open(&o);
+	for (uint32_t i = 0; i < o.spans * o.replicas; i++) {
+		if (is_int8(&o, (int)i))
+			simulation_kill(s, i);
+		else
+			simulation_slow_device(s, i, 100 * NS_PER_MS);
+	}
+	watch(&w[0], s);
+	for (uint32_t i = 0; i < o.spans * o.replicas; i++)
+		if (is_int8(&o, (int)i))
+			CHECK_OK(simulation_start(s, i, &e), &e);
+	simulation_run(s, NS_PER_S);
+	watch(&w[1], s);
+	CHECK(!is_int8(&o, simulation_hop_server(s, session_id(w[0].session), 1)));
+	CHECK(is_int8(&o, simulation_hop_server(s, session_id(w[1].session), 1)));
+	for (int i = 0; i < 40; i++) {
+		step(w, 2);
+		simulation_run(s, 250 * NS_PER_MS);
+	}
+	CHECK(w[0].end > 20);
+	CHECK_EQ(session_stats(w[0].session)->moves, 0);
+	session_close(w[0].session);
+	session_close(w[1].session);
 	simulation_close(s);
 }
 
