@@ -224,10 +224,19 @@ __attribute__((destructor)) static void close_grid(void)
 			fiber_close(grid.fibers[i]);
 }
 
+/* All kernels' arrays, for each thread block: half the time of a test, byte by byte.  Not by
+ * memset(), which would stumble over what the sanitizer keeps between them.
+ */
 __attribute__((no_sanitize("address"))) static void poison_shared(void)
 {
-	for (uint8_t *p = __start_cuda_shared; p < __stop_cuda_shared; p++)
-		*p = 0xff;
+	uint8_t *at = __start_cuda_shared;
+	size_t bytes = (size_t)(__stop_cuda_shared - __start_cuda_shared);
+
+#ifdef __x86_64__
+	__asm__ volatile("rep stosb" : "+D"(at), "+c"(bytes) : "a"(0xff) : "memory");
+#endif
+	while (bytes--)
+		*at++ = 0xff;
 	memset(grid.shared, 0xff, grid.shared_bytes);
 }
 
