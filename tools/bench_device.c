@@ -2,19 +2,12 @@
 #include "tools/bench_device.h"
 
 #include <errno.h>
-#include <sched.h>
 
+#include "compute/team.h"
 #include "tools/bench.h"
 
 enum { REPEATS = 10, ROUND_TRIPS = 200, LAUNCHES = 200, PRODUCT = 8192 };
 #define READ_BYTES (1ull << 30)
-
-static uint32_t cores(void)
-{
-	cpu_set_t may;
-
-	return sched_getaffinity(0, sizeof(may), &may) < 0 ? 1 : (uint32_t)CPU_COUNT(&may);
-}
 
 /* One square bf16 product; by the vendor's library where there is one, else by our kernel. */
 static int measure_product(const struct backend *b, struct device *d, uint32_t size,
@@ -47,7 +40,7 @@ int bench_rates_measure(struct bench_rates *out, const struct backend *b, struct
 
 	*out = (struct bench_rates){ 0 };
 	if (!b->measure)
-		return bench_read_measure(threads ? threads : cores(), &out->read_gb, e);
+		return bench_read_measure(threads ? threads : team_cores(), &out->read_gb, e);
 	rc = b->measure(d, &m, &got, e);
 	if (rc < 0)
 		return rc;

@@ -2,23 +2,10 @@
 #include "compute/cpu/device.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "dataplane/base/memory.h"
-
-enum { THREADS_MAX = 1024 };
-
-/* Cores this process may use. */
-static uint32_t cores(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set) < 0)
-		return 1;
-	return (uint32_t)MAX(CPU_COUNT(&set), 1);
-}
 
 /* "AMD EPYC 9554" */
 static void processor_name(char *out, size_t room)
@@ -63,7 +50,7 @@ static int cpu_list(struct device_info *out, uint32_t room, struct error *e)
 		return 0;
 	*out = (struct device_info){ .device = "cpu" };
 	processor_name(out->name, sizeof(out->name));
-	snprintf(out->detail, sizeof(out->detail), "%u cores, %s kernels", cores(),
+	snprintf(out->detail, sizeof(out->detail), "%u cores, %s kernels", team_cores(),
 		 kernels_name(kernels_best()));
 	memory(out);
 	return 1;
@@ -71,24 +58,27 @@ static int cpu_list(struct device_info *out, uint32_t room, struct error *e)
 
 static int cpu_device_open(struct device **out, const struct device_options *o, struct error *e)
 {
-	uint32_t threads = o->threads ? o->threads : cores();
+	int rc, threads;
 	struct device *d;
-	int rc;
+	fenv_t saved;
 
 	*out = NULL;
 	if (o->fast)
 		return error_set(e, -EINVAL, "the fast mode is the cuda backend's; cpu keeps the "
 				 "identity promise");
-	if (threads > THREADS_MAX)
-		return error_set(e, -EINVAL, "%u threads were asked for; at most %d are possible",
-				 threads, THREADS_MAX);
+	threads = team_size(o->threads, e);
+	if (threads < 0)
+		return threads;
 	d = mem_calloc(1, sizeof(*d));
 	if (!d)
 		return error_set(e, -ENOMEM, "out of memory for the cpu device");
-	rc = team_open(&d->team, threads);
+	fegetenv(&saved);
+	kernels_thread_init();
+	rc = team_open(&d->team, (uint32_t)threads);
+	fesetenv(&saved);
 	if (rc < 0) {
 		mem_free(d);
-		return error_errno(e, rc, "cannot start %u compute threads", threads);
+		return error_errno(e, rc, "cannot start %d compute threads", threads);
 	}
 	d->kernels = kernels_best();
 	d->compute = o->compute;

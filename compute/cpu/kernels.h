@@ -41,7 +41,7 @@
 #ifndef PETALS_COMPUTE_CPU_KERNELS_H
 #define PETALS_COMPUTE_CPU_KERNELS_H
 
-#include "compute/cpu/team.h"
+#include "compute/team.h"
 #include "compute/model/model.h"
 
 enum panel_format {

@@ -16,7 +16,7 @@
  * time it happens again: on a crowded host the team shrinks to those who get to run, and
  * now and then tries whether more can.  Nobody spins on a core that the other needs.
  */
-#include "compute/cpu/team.h"
+#include "compute/team.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -27,7 +27,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "compute/cpu/kernels.h"
 #include "dataplane/base/clock.h"
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
@@ -168,7 +167,6 @@ static void *helper_run(void *arg)
 	struct helper *h = arg;
 	struct team *t = h->team;
 
-	kernels_thread_init();
 	for (;;) {
 		uint32_t seen = atomic_load_explicit(&t->generation, memory_order_acquire);
 
@@ -295,13 +293,21 @@ uint32_t team_threads(const struct team *t)
 	return t->threads;
 }
 
-static uint32_t cores(void)
+uint32_t team_cores(void)
 {
 	cpu_set_t set;
 
 	if (sched_getaffinity(0, sizeof(set), &set) < 0)
 		return (uint32_t)MAX(1, sysconf(_SC_NPROCESSORS_ONLN));
-	return (uint32_t)CPU_COUNT(&set);
+	return (uint32_t)MAX(CPU_COUNT(&set), 1);
+}
+
+int team_size(uint32_t asked, struct error *e)
+{
+	if (asked > TEAM_THREADS_MAX)
+		return error_set(e, -EINVAL, "%u threads were asked for; at most %d are possible",
+				 asked, TEAM_THREADS_MAX);
+	return (int)(asked ? asked : team_cores());
 }
 
 int team_open(struct team **out, uint32_t threads)
@@ -315,7 +321,7 @@ int team_open(struct team **out, uint32_t threads)
 		return -ENOMEM;
 	*t = (struct team){
 		.threads = threads,
-		.spin_ns = threads <= cores() ? SPIN_NS : 0,
+		.spin_ns = threads <= team_cores() ? SPIN_NS : 0,
 		.caller_core = -1,
 	};
 	t->helpers = mem_calloc(threads, sizeof(*t->helpers));

@@ -1,9 +1,10 @@
 /* team_test.c - every task runs once, on threads of the team, and a team comes and goes
  * without a trace.
  */
-#include "compute/cpu/team.h"
+#include "compute/team.h"
 
 #include <errno.h>
+#include <fenv.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -126,6 +127,53 @@ TEST(team_run__wakes_an_idle_team)
 	nanosleep(&(struct timespec){ .tv_nsec = 2000000 }, NULL);
 	team_close(t);
 	team_close(NULL);
+}
+
+struct roundings {
+	atomic_int of[TASKS_MAX];       /* fegetround() by worker, -1: ran nothing */
+	atomic_int arrived;
+};
+
+/* No worker takes a second task before all have one. */
+static void note_rounding(void *ctx, uint32_t index, uint32_t worker)
+{
+	struct roundings *r = ctx;
+
+	r->of[worker] = fegetround();
+	atomic_fetch_add(&r->arrived, 1);
+	while (r->arrived < 3)
+		nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+}
+
+/* Goal: helpers compute as whoever opened the team did then: the bits of a sum do not depend on
+ * who adds.
+ */
+TEST(team_open__hands_its_floating_point_environment_on)
+{
+	struct roundings r = { .of = { -1, -1, -1 } };
+	struct team *t;
+
+	fesetround(FE_UPWARD);
+	CHECK_EQ(team_open(&t, 3), 0);
+	fesetround(FE_TONEAREST);
+	team_run(t, 3, note_rounding, &r);
+	CHECK_EQ(r.of[0], FE_TONEAREST);
+	CHECK_EQ(r.of[1], FE_UPWARD);
+	CHECK_EQ(r.of[2], FE_UPWARD);
+	team_close(t);
+}
+
+/* Goal: 0 is one thread per core, and too many are refused with both numbers. */
+TEST(team_size__as_asked_or_one_per_core)
+{
+	struct error e = { 0 };
+
+	CHECK(team_cores() >= 1);
+	CHECK_EQ(team_size(0, &e), team_cores());
+	CHECK_EQ(team_size(7, &e), 7);
+	CHECK_EQ(team_size(TEAM_THREADS_MAX, &e), TEAM_THREADS_MAX);
+	CHECK_EQ(team_size(TEAM_THREADS_MAX + 1, &e), -EINVAL);
+	CHECK(strstr(e.text, "1025 threads") && strstr(e.text, "1024"));
 }
 
 /* Goal: whichever step of opening fails, nothing stays behind. */
