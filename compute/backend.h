@@ -46,7 +46,9 @@ enum launch_mode {
 
 struct device_options {
 	uint32_t index;                 /* cuda:N */
-	uint32_t threads;               /* CPU; 0: one per core the process may use */
+	uint32_t threads;               /* cpu: that compute; cuda: that lay weights out; 0: one
+					 * per core the process may use
+					 */
 	enum compute_mode compute;
 	enum weight_format weights;     /* of every matrix that is multiplied */
 	bool fast;                      /* cuda: gives the identity promise up for speed */

@@ -155,7 +155,7 @@ static const struct option options[] = {
 	{ "tokens", OPTION_INTEGER, AT(tokens), "128", 1, 1 << 20,
 	  .help = "tokens to generate, from an empty context" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
-	  .help = "compute threads of the cpu, 0: one per core" },
+	  .help = "threads that compute (cpu) or lay weights out (cuda), 0: one per core" },
 	{ "fast", OPTION_FLAG, AT(fast), NULL, .help = "cuda: products of many rows by cuBLASLt" },
 	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
 };

@@ -337,7 +337,7 @@ static const struct option options[] = {
 	{ "steps", OPTION_INTEGER, AT(steps), "20", 1, STEPS_MAX,
 	  .help = "timed steps; the median counts" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
-	  .help = "cpu: compute threads, 0: one per core" },
+	  .help = "threads that compute (cpu) or lay weights out (cuda), 0: one per core" },
 	{ "streamed", OPTION_FLAG, AT(streamed), NULL,
 	  .help = "cuda: as many bytes as the weights have arrive from host memory in every step: "
 		  "offloading" },

@@ -199,7 +199,7 @@ int bench_local_measure(const struct bench_local *f, bool prefill, json_t **out,
 	{ "weights", OPTION_CHOICE, AT(weights), "keep", .choices = "keep|bf16|int8|int4",       \
 	  .help = "what the matrices of blocks and head are loaded as" },                        \
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,                                  \
-	  .help = "compute threads, 0: one per core" },                                          \
+	  .help = "threads that compute (cpu) or lay weights out (cuda), 0: one per core" },      \
 	{ "blocks", OPTION_SPAN, AT(blocks), NULL,                                               \
 	  .help = "only these blocks, without embedding and head" },                             \
 	{ "repeats", OPTION_INTEGER, AT(repeats), "5", 1, REPEATS_MAX,                           \

@@ -263,7 +263,7 @@ static const struct option options[] = {
 	  .help = "length of a window, at most what the model was made for" },
 	{ "rows", OPTION_INTEGER, AT(rows), "64", 1, 4096, .help = "tokens of a step" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
-	  .help = "compute threads, 0: one per core" },
+	  .help = "threads that compute (cpu) or lay weights out (cuda), 0: one per core" },
 	{ "json", OPTION_FLAG, AT(json), NULL, .help = "print one JSON object" },
 };
 

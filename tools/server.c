@@ -49,7 +49,8 @@ static const struct option options[] = {
 	{ "device", OPTION_TEXT, AT(device), "cpu", .metavar = "DEVICE",
 	  .help = "cpu, or cuda:N" },
 	{ "threads", OPTION_INTEGER, AT(threads), "0", 0, 1024,
-	  .help = "compute threads, 0: one per core this process may use" },
+	  .help = "threads that compute (cpu) or lay weights out (cuda), 0: one per core this "
+		  "process may use" },
 	{ "compute", OPTION_CHOICE, AT(compute), "auto", .choices = "auto|f32|bf16|int8",
 	  .help = "arithmetic of the blocks; f32 is the reference, auto the fastest that "
 		  "keeps the identity promise" },

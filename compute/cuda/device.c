@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "compute/cuda/image.h"
+#include "compute/team.h"
 #include "dataplane/base/memory.h"
 
 enum { MAJOR_LEAST = 8 };               /* Ampere: bf16 and asynchronous copies */
@@ -165,16 +166,20 @@ static int load_kernels(struct device *d, struct error *e)
 
 int cuda_device_open(struct device **out, const struct device_options *o, struct error *e)
 {
-	struct device *d = mem_calloc(1, sizeof(*d));
-	int rc;
+	int threads = team_size(o->threads, e), rc;
+	struct device *d;
 
 	*out = NULL;
+	if (threads < 0)
+		return threads;
+	d = mem_calloc(1, sizeof(*d));
 	if (!d)
 		return error_set(e, -ENOMEM, "out of memory for device cuda:%u", o->index);
 	pthread_mutex_init(&d->lock, NULL);
 	d->compute = o->compute;
 	d->weights = o->weights;
 	d->fast = o->fast;
+	d->threads = (uint32_t)threads;
 	d->launches = o->launches;
 	if (o->tuning)
 		d->tuning = mem_strdup(o->tuning);

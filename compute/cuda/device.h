@@ -39,6 +39,7 @@ struct device {
 	enum compute_mode compute;      /* as asked for: may be auto */
 	enum weight_format weights;
 	bool fast;                      /* not deterministic: linear.h */
+	uint32_t threads;               /* that lay weights out */
 	enum launch_mode launches;
 	char *tuning;                   /* path of tuning.h's file, NULL: the usual one */
 

@@ -4,11 +4,17 @@
  * cuda_weights_load() lays them out on the host and copies them over.  Weights that quantising
  * found absurd are told to the log, with the tensor's name.
  *
- * Threads    One thread at a time.
+ * Loading takes pinned memory of two halves, whatever the model: each holds some bands of 32
+ * rows for every thread, and CUDA_WEIGHTS_HALF_BYTES at most, or one band that is larger; where
+ * it is full of bands, more threads would not help and are not started.
+ *
+ * Threads    One thread at a time; loading starts the device's threads (--threads) and ends
+ *            them.  The bytes are the same for any number of them, progress is reported by
+ *            the caller's thread.
  * Ownership  cuda_weights_open() / cuda_weights_close(); the arena is the caller's, who
  *            opens it in between.  The model is read by cuda_weights_load() only.
  * Units      _bytes.
- * Errors     -ENOMEM, -EIO with a sentence.
+ * Errors     -ENOMEM, -EAGAIN (no more threads), -EIO with a sentence.
  */
 #ifndef PETALS_COMPUTE_CUDA_WEIGHTS_H
 #define PETALS_COMPUTE_CUDA_WEIGHTS_H
@@ -17,6 +23,12 @@
 #include "compute/cuda/linear.h"
 
 struct cuda_weights;
+
+enum {
+	CUDA_WEIGHTS_HALVES = 2,
+	CUDA_WEIGHTS_HALF_BYTES = 64 << 20,
+	CUDA_WEIGHTS_HALF_BYTES_LEAST = 4 << 20,
+};
 
 /* As --weights says; rows: cuBLASLt is to read what is bf16 (layout.h). */
 struct cuda_weights_as { enum weight_format format; bool rows; };
