@@ -61,9 +61,12 @@ wanted() { # NAME PATTERN...: whether a pattern is part of the name
 	return 1
 }
 
-seconds_since() { # START: "1.2", of time in hundredths
-	now=$(date +%s%N)
-	echo $(((now - $1) / 10000000)) | awk '{ printf "%.1f", $1 / 100 }'
+seconds() { # START END, in nanoseconds: "1.2"
+	echo $((($2 - $1) / 10000000)) | awk '{ printf "%.1f", $1 / 100 }'
+}
+
+seconds_since() { # START
+	seconds "$1" "$(date +%s%N)"
 }
 
 why() { # STATUS: what an exit status of timeout(1) means, for a failed program
@@ -122,25 +125,51 @@ runs_here() { # VARIANT NAME
 	return 1
 }
 
+# Kernels on a CPU keep a core busy for minutes and do not look at a clock: as many of their
+# tests at a time as there are cores, each with its output, seconds and status in $work/cuda.
+run_cuda() { # VARIANT
+	mkdir "$work/cuda"
+	while read -r source; do
+		name=${source#tests/compute/cuda/}
+		[ "$name" = "$source" ] || echo "${name%.c}"
+	done <"$work/wanted" | LIMIT_S="$limit_s" OUT="$work/cuda" FOLDER="$build/$1/tests/compute/cuda" \
+		xargs -P "$(nproc)" -I{} sh -c 'start=$(date +%s%N)
+			timeout -k 10 "$LIMIT_S" "$FOLDER/{}" </dev/null >"$OUT/{}" 2>&1
+			echo "$? $start $(date +%s%N)" >"$OUT/{}.took"'
+}
+
+# The result of one, once all have run.
+take_cuda() { # VARIANT NAME
+	[ -d "$work/cuda" ] || run_cuda "$1"
+	read -r status start end <"$work/cuda/${2##*/}.took"
+	count_cases "$status" "$1 $2" "$(seconds "$start" "$end")" "$work/cuda/${2##*/}"
+}
+
 run_tests() { # VARIANT PATTERN...
 	variant=$1
 	shift
 	find tests -name '*_test.c' | LC_ALL=C sort >"$work/list"
+	: >"$work/wanted"
 	while read -r source; do
 		name=${source#tests/}
 		name=${name%.c}
 		wanted "$name" "$@" || continue
 		runs_here "$variant" "$name" || continue
-		program=$build/$variant/tests/$name
-		start=$(date +%s%N)
-		if [ ! -x "$program" ]; then
+		if [ -x "$build/$variant/tests/$name" ]; then
+			echo "$source" >>"$work/wanted"
+		else
 			failed=$((failed + 1))
 			report FAIL "$variant $name" 0 "was not built"
-			continue
 		fi
-		timeout -k 10 "$limit_s" "$program" </dev/null >"$work/out" 2>&1
-		count_cases $? "$variant $name" "$(seconds_since "$start")" "$work/out"
 	done <"$work/list"
+	while read -r source; do
+		name=${source#tests/}
+		name=${name%.c}
+		start=$(date +%s%N)
+		case $name in compute/cuda/*) take_cuda "$variant" "$name"; continue ;; esac
+		timeout -k 10 "$limit_s" "$build/$variant/tests/$name" </dev/null >"$work/out" 2>&1
+		count_cases $? "$variant $name" "$(seconds_since "$start")" "$work/out"
+	done <"$work/wanted"
 }
 
 run_one() { # LABEL LIMIT COMMAND...: a program that is one test case
