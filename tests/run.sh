@@ -132,8 +132,9 @@ run_cuda() { # VARIANT
 	while read -r source; do
 		name=${source#tests/compute/cuda/}
 		[ "$name" = "$source" ] || echo "${name%.c}"
-	done <"$work/wanted" | LIMIT_S="$limit_s" OUT="$work/cuda" FOLDER="$build/$1/tests/compute/cuda" \
-		xargs -P "$(nproc)" -I{} sh -c 'start=$(date +%s%N)
+	done <"$work/wanted" |
+		LIMIT_S="$limit_s" OUT="$work/cuda" FOLDER="$build/$1/tests/compute/cuda" \
+			xargs -P "$(nproc)" -I{} sh -c 'start=$(date +%s%N)
 			timeout -k 10 "$LIMIT_S" "$FOLDER/{}" </dev/null >"$OUT/{}" 2>&1
 			echo "$? $start $(date +%s%N)" >"$OUT/{}.took"'
 }
