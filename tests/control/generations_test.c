@@ -4,7 +4,6 @@
 #include "control/generation.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 
 #include "tests/support/sim_swarm.h"
@@ -12,36 +11,21 @@
 
 static const uint32_t prompt[] = { 5, 17, 42, 8, 91, 3 };
 
-/* An unlabelled series of the generations' counters. */
-static double metric(struct simulation *s, const char *name)
-{
-	struct counters *c = generations_counters(simulation_generations(s));
-	struct buffer page = { 0 };
-	const char *at;
-	double value = NAN;
-
-	counters_render(&c, 1, &page);
-	for (at = buffer_string(&page); (at = strstr(at, name)); at++)
-		if (at[strlen(name)] == ' ' && at > buffer_string(&page) && at[-1] == '\n')
-			value = strtod(at + strlen(name), NULL);
-	buffer_close(&page);
-	return value;
-}
-
 /* Goal: every token is counted once, with the time its edge took. */
 TEST(generations__count_their_tokens)
 {
 	struct simulation *s = sim_swarm_open_plain();
+	struct counters *c = generations_counters(simulation_generations(s));
 	struct answer a = { 0 }, *all[] = { &a };
 	struct error e;
 
 	CHECK_OK(answer_begin(&a, s, prompt, ARRAY_LENGTH(prompt), 7, 30 * NS_PER_S, &e), &e);
 	CHECK(answers_wait(s, all, 1, 30 * NS_PER_S));
-	CHECK_EQ(metric(s, "petals_prompt_tokens_total"), ARRAY_LENGTH(prompt));
-	CHECK_EQ(metric(s, "petals_generation_tokens_total"), 7);
-	CHECK_EQ(metric(s, "petals_edge_seconds_count"), 7);
-	CHECK_EQ(metric(s, "petals_time_to_first_token_seconds_count"), 1);
-	CHECK_EQ(metric(s, "petals_inter_token_seconds_count"), 6);
+	CHECK_EQ(sim_metric(c, "petals_prompt_tokens_total"), ARRAY_LENGTH(prompt));
+	CHECK_EQ(sim_metric(c, "petals_generation_tokens_total"), 7);
+	CHECK_EQ(sim_metric(c, "petals_edge_seconds_count"), 7);
+	CHECK_EQ(sim_metric(c, "petals_time_to_first_token_seconds_count"), 1);
+	CHECK_EQ(sim_metric(c, "petals_inter_token_seconds_count"), 6);
 	answer_close(&a);
 	simulation_close(s);
 }

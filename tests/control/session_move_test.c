@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-#include "control/simulation.h"
 #include "dataplane/base/log.h"
+#include "tests/support/sim_swarm.h"
 #include "tests/test.h"
 
 enum { HIDDEN = 32, TOKENS = 40 };
@@ -87,23 +87,6 @@ static void step(struct watched *w, struct simulation *s, uint32_t rows)
 	CHECK_EQ(w->last_end, session_position(w->session));
 }
 
-static double metric(struct simulation *s, const char *series)
-{
-	struct counters *c = sessions_counters(simulation_sessions(s));
-	struct buffer page = { 0 };
-	const char *at;
-	double value = 0;
-	char line[128];
-
-	snprintf(line, sizeof(line), "\n%s ", series);
-	counters_render(&c, 1, &page);
-	at = strstr(buffer_string(&page), line);
-	if (at)
-		value = strtod(at + strlen(line), NULL);
-	buffer_close(&page);
-	return value;
-}
-
 /* Goal: a hop that leaves is replaced without a repair, kept until the next answer, then let
  * go; what is told counts it.
  */
@@ -128,7 +111,8 @@ TEST(session_move__a_leaving_hop_is_left)
 	CHECK_EQ(simulation_server_sessions(s, (uint32_t)from), 0);
 	CHECK_EQ(session_stats(w.session)->moves, 1);
 	CHECK_EQ(session_stats(w.session)->repairs, 0);
-	CHECK_EQ(metric(s, "petals_session_hops_replaced_total{reason=\"leaving\"}"), 1);
+	CHECK_EQ(sim_metric(sessions_counters(simulation_sessions(s)),
+			    "petals_session_hops_replaced_total{reason=\"leaving\"}"), 1);
 	session_close(w.session);
 	simulation_close(s);
 }
@@ -158,7 +142,8 @@ TEST(session_move__waits_for_room)
 	simulation_drain(s, from, 200 * NS_PER_S);
 	simulation_run(s, 5 * NS_PER_S);
 	CHECK_EQ(simulation_hop_server(s, session_id(w.session), 1), (int)from);
-	CHECK(metric(s, "petals_session_moves_abandoned_total") > 0);
+	CHECK(sim_metric(sessions_counters(simulation_sessions(s)),
+			    "petals_session_moves_abandoned_total") > 0);
 	step(&w, s, 1);
 	while (others--)
 		session_close(other[others].session);

@@ -195,8 +195,8 @@ static void close_side(struct side *s)
 	mem_free(s->bytes);
 }
 
-/* memif breaks a process that polls, or closes, while the other side closes: a thread of its own
- * then takes down what both shared.  So the client says goodbye, waits without polling until
+/* memif may break a process that polls, or closes, while the other side closes: a thread of its
+ * own then takes down what both shared.  So the client says goodbye, waits without polling until
  * the server has closed, and ends as it is.
  */
 static int run_client(struct side *s, uint64_t end_ns, int server_gone)

@@ -1,7 +1,11 @@
 /* sim_swarm.c - swarms on the smallest model with grouped heads, and its undisturbed answer. */
 #include "tests/support/sim_swarm.h"
 
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "dataplane/base/log.h"
 #include "tests/test.h"
@@ -125,6 +129,28 @@ void sim_swarm_check_clean(struct simulation *s, uint32_t servers)
 		CHECK_EQ(simulation_server_sessions(s, i), 0);
 		CHECK_EQ(simulation_server_pages_held(s, i), 0);
 	}
+}
+
+double sim_metric(struct counters *c, const char *series, ...)
+{
+	struct buffer page = { 0 };
+	char line[160] = "\n";
+	const char *at;
+	double value = NAN;
+	va_list arguments;
+	int n;
+
+	va_start(arguments, series);
+	n = vsnprintf(line + 1, sizeof(line) - 2, series, arguments);
+	va_end(arguments);
+	CHECK(n > 0 && (size_t)n < sizeof(line) - 2);
+	memcpy(line + 1 + n, " ", 2);
+	counters_render(&c, 1, &page);
+	at = strstr(buffer_string(&page), line);
+	if (at)
+		value = strtod(at + strlen(line), NULL);
+	buffer_close(&page);
+	return value;
 }
 
 uint64_t sim_count(const char *variable, uint64_t usual)

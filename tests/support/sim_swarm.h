@@ -37,6 +37,9 @@ void sim_crowd_finish(struct sim_crowd *c, struct simulation *s, uint64_t seed);
 
 /* After the answers are gone, nobody holds anything for them. */
 void sim_swarm_check_clean(struct simulation *s, uint32_t servers);
+/* A series ("petals_x_total{server=\"%s\"}") on the page of these counters; NAN: not there. */
+__attribute__((format(printf, 2, 3)))
+double sim_metric(struct counters *c, const char *series, ...);
 /* A count from an environment variable, for longer runs. */
 uint64_t sim_count(const char *variable, uint64_t usual);
 
